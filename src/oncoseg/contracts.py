@@ -1,0 +1,269 @@
+"""What a model, data set, metric, prompt simulator and scoring protocol must offer.
+
+A shelf is a package and a thing on it is one file; the file offers the names below.
+
+| shelf | the file defines |
+|---|---|
+| `oncoseg.models` | `INFOS: tuple[ModelInfo, ...]` (first = default) and `build(variant, *, weights, **options) -> Model` |
+| `oncoseg.datasets` | `INFO: DatasetInfo` and `build(**options) -> Dataset` |
+| `oncoseg.evaluation.metrics` | `METRIC: Metric`, or a `build(parameter) -> Metric` with `INFO` for `name@parameter` |
+| `oncoseg.prompts` | `INFO: SimulatorInfo` and `build(**options) -> Simulator` |
+| `oncoseg.evaluation.protocols` | `PROTOCOL`, see `oncoseg.evaluation.protocol` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from oncoseg.case import Case
+from oncoseg.prompt import Prompt
+from oncoseg.volume import Volume
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PromptType = Literal["box", "click", "scribble", "mask"]
+Fidelity = Literal["verified", "paper", "reconstructed", "baseline"]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is; every table of models is generated from it.
+
+    Attributes:
+        name: the file's name on the shelf.
+        variant: distinguishes infos of one file; "" when there is one.
+        title: how papers call it.
+        summary: one sentence for the user.
+        parameters, trainable_parameters: counts at the paper's size, asserted by the contract suite.
+        dimension: "2d" (slice by slice) or "3d".
+        prompts: prompt types it takes; empty for automatic models.
+        doi: of the paper, None when there is none.
+        licence: of code and, where they exist, weights.
+        fidelity: `verified` (equal to an independent implementation), `paper` (counts and text),
+            `reconstructed` (the paper leaves choices open), `baseline` (no paper).
+        trainable: whether `oncoseg train` works.
+        weights: id of the catalogue entry that makes it usable untrained, None otherwise.
+        recipe: published hyper-parameters, value per name.
+        reference_use: what it must be given, in words, for the reference ledger.
+    """
+
+    name: str
+    variant: str
+    title: str
+    summary: str
+    parameters: int
+    trainable_parameters: int
+    dimension: Literal["2d", "3d"]
+    prompts: tuple[PromptType, ...]
+    doi: str | None
+    licence: str
+    fidelity: Fidelity
+    trainable: bool = False
+    weights: str | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    reference_use: str = "none"
+
+    @property
+    def full_name(self) -> str:
+        """`name.variant`, or `name` alone when there is one variant."""
+        return f"{self.name}.{self.variant}" if self.variant else self.name
+
+
+class Model(Protocol):
+    """Segments a volume; the preprocessing is its own business and undone before it returns."""
+
+    info: ModelInfo
+
+    def predict(self, image: Volume, prompts: Sequence[Prompt] = ()) -> Volume:
+        """Probability of tumour, float32 in [0, 1], on the grid of `image` (HU in, scanner spacing).
+
+        Raises:
+            InputError: when a prompt is missing, of a type the model does not take, or outside the image.
+        """
+        ...
+
+
+@runtime_checkable
+class NeuralModel(Protocol):
+    """A model with a torch network, whose parameters and operations can be counted."""
+
+    network: nn.Module
+
+
+Sample = dict[str, Any]
+"""One training item: name -> array or tensor without batch axis; all items of a model collate."""
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A model that one plain loop can train."""
+
+    info: ModelInfo
+    network: nn.Module
+
+    def samples(self, case: Case, rng: np.random.Generator) -> Iterator[Sample]:
+        """What the model looks at in one case: slices, patches, prompts; random choices from `rng` only."""
+        ...
+
+    def losses(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """Each loss to descend in turn, by the name of the parameter group it moves."""
+        ...
+
+    def parameter_groups(self) -> dict[str, Iterator[nn.Parameter]]:
+        """Parameters by group name; each group has its own optimiser."""
+        ...
+
+    def options(self) -> dict[str, Any]:
+        """The plain options `build` needs to make this model again."""
+        ...
+
+
+class Session(Protocol):
+    """One image prompted step by step."""
+
+    def add(self, prompt: Prompt) -> Volume:
+        """Probability after one more prompt."""
+        ...
+
+    def undo(self) -> Volume:
+        """Probability without the newest prompt."""
+        ...
+
+    def reset(self) -> None:
+        """Forget all prompts, keep the image's embedding."""
+        ...
+
+
+@runtime_checkable
+class Interactive(Protocol):
+    """A model that embeds an image once and then answers prompts."""
+
+    def session(self, image: Volume) -> Session:
+        """Start prompting one image."""
+        ...
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a data set is.
+
+    Attributes:
+        name: the file's name on the shelf.
+        title: its public name.
+        summary: one sentence for the user, with what `root` must hold.
+        licence, doi: of the data; None when it has no doi.
+        modality: "CT", "MR" or "any".
+        synthetic: printed beside every result when True.
+        warning: carried into every report, None when there is none.
+        downloads: what is fetched, from where and how big; "" when the user brings the files.
+    """
+
+    name: str
+    title: str
+    summary: str
+    licence: str
+    doi: str | None
+    modality: str
+    synthetic: bool = False
+    warning: str | None = None
+    downloads: str = ""
+
+
+class Entry(NamedTuple):
+    """A case's name and its patient, known without reading voxels."""
+
+    case: str
+    patient: str
+
+
+class Dataset(Protocol):
+    """Cases by name; listing is cheap, loading reads one case."""
+
+    info: DatasetInfo
+
+    def entries(self) -> Sequence[Entry]:
+        """Every case, sorted by name."""
+        ...
+
+    def load(self, case: str) -> Case:
+        """Read one case.
+
+        Raises:
+            UnknownNameError: for a name not in `entries`.
+            InputError: names the file that is wrong.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """Hex SHA-256 that changes when a case is added, removed or its files change."""
+        ...
+
+
+class Measured(NamedTuple):
+    """A metric's value, or None with the reason why it is undefined."""
+
+    value: float | None
+    reason: str | None = None
+
+
+class Metric(Protocol):
+    """A pure function of a pair of masks; `MaskPair` shares counts and distances between metrics."""
+
+    name: str
+    unit: str
+    higher_is_better: bool | None
+    summary: str
+
+    def __call__(self, pair: Any) -> Measured:
+        """Measure an `oncoseg.evaluation.pair.MaskPair`."""
+        ...
+
+
+@dataclass(frozen=True)
+class SimulatorInfo:
+    """What a prompt simulator is.
+
+    Attributes:
+        name: the file's name on the shelf.
+        summary: one sentence.
+        prompts: types it produces.
+        source: where its prompts come from, as counted by the ledger.
+        doi: paper that defines the policy, None when there is none.
+    """
+
+    name: str
+    summary: str
+    prompts: tuple[PromptType, ...]
+    source: str
+    doi: str | None = None
+
+
+class Simulator(Protocol):
+    """Plays the user: makes prompts from a reference mask, with randomness from `rng` only."""
+
+    info: SimulatorInfo
+
+    def __call__(self, reference: Volume, rng: np.random.Generator, shown: Volume | None = None) -> list[Prompt]:
+        """Prompts for one case; `shown` is the prediction so far. Empty when the reference is empty."""
+        ...
+
+
+class BuildModel(Protocol):
+    """Signature of `build` in a model's file."""
+
+    def __call__(self, variant: str | None = None, *, weights: Path | None = None, **options: Any) -> Model:
+        """Make the model.
+
+        Args:
+            variant: one of the variants of `INFOS`; None for the first.
+            weights: a checkpoint written by `oncoseg train` or an official file; None for the
+                catalogue's weights where `ModelInfo.weights` names them, else random ones.
+            **options: the model's own options, checked by name and type.
+        """
+        ...

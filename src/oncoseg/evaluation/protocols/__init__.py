@@ -1,0 +1,1 @@
+"""Scoring protocols, one a file."""

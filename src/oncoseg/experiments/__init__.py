@@ -1,0 +1,1 @@
+"""Matrices of cells: plan, run, resume, store."""

@@ -1,0 +1,206 @@
+"""The folder of a cell and the folder of a run: written here, read here, by name.
+
+run/                        one matrix
+  matrix.json               the plan: every cell's key and configuration
+  provenance.json           of the whole run
+  <label>-<key8>/           one cell; key8 = first 8 hex digits of its content key
+    cell.json               CellRecord: configuration, labels, model and data set facts
+    predictions.jsonl       one Prediction a case
+    masks/<case>.nii.gz
+    slices/<case>.npz       pictures for the gallery, see `GallerySlice`
+    cost.json               Cost
+    training.jsonl          one line per validation, when the cell trained
+    attempts.jsonl          one line per failed attempt
+    scores.jsonl            appears last, by rename: the cell is finished when it exists
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oncoseg.config import fill, plain
+from oncoseg.errors import InputError
+from oncoseg.files import read_json, write_json, written_whole
+from oncoseg.score import Cost, Prediction, Provenance, Score, read_predictions, read_scores
+
+CELL, PREDICTIONS, SCORES, COST = "cell.json", "predictions.jsonl", "scores.jsonl", "cost.json"
+MASKS, SLICES, TRAINING, ATTEMPTS = "masks", "slices", "training.jsonl", "attempts.jsonl"
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """What a cell is, for people and for the report.
+
+    Attributes:
+        key: hex content key of `configuration`.
+        configuration: everything that decides the result (model, variant, options, weights hash, data set
+            with options and fingerprint, split, fold, fraction, prompt protocol, seed, code version).
+        model, variant, dataset, prompt: labels for tables; `prompt` e.g. "box", "box jitter 5 mm", "none".
+        fraction: share of the training patients used, 0 to 1.
+        seed, fold: of the cell.
+        jitter_mm: box jitter in mm where the prompt has one, None otherwise (x axis of the degradation plot).
+        model_info: the `ModelInfo` as plain data.
+        dataset_info: the `DatasetInfo` as plain data.
+        cases: number of cases scored or attempted.
+        notes: warnings of data set and model that every report repeats.
+        provenance: of this cell.
+        parameters_built: parameters of the network as built here (it may be smaller than the paper's).
+        trained_here: whether the cell trained the model.
+    """
+
+    key: str
+    configuration: dict[str, Any]
+    model: str
+    variant: str
+    dataset: str
+    prompt: str
+    fraction: float
+    seed: int
+    fold: int
+    jitter_mm: float | None
+    model_info: dict[str, Any]
+    dataset_info: dict[str, Any]
+    cases: int
+    notes: list[str]
+    provenance: Provenance
+    parameters_built: int | None = None
+    trained_here: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class GallerySlice:
+    """One picture of one case: the slice with the largest reference area (or prediction, when empty).
+
+    Attributes:
+        image: HU, float32 (rows, columns), cropped round the tumour with a margin.
+        reference, prediction: bool, same shape.
+        spacing: mm (row, column).
+        slice_index: in the case's volume.
+        boxes: prompts on this slice as (row start, column start, row stop, column stop) in the crop.
+        window: (low, high) HU for display.
+    """
+
+    image: NDArray[np.float32]
+    reference: NDArray[np.bool_]
+    prediction: NDArray[np.bool_]
+    spacing: tuple[float, float]
+    slice_index: int
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    window: tuple[float, float] = (-1000.0, 400.0)
+
+
+@dataclass(frozen=True, eq=False)
+class CellResult:
+    """A finished cell as read from its folder."""
+
+    folder: Path
+    record: CellRecord
+    predictions: list[Prediction]
+    scores: list[Score]
+    cost: Cost | None
+    training: list[dict[str, Any]] = field(default_factory=list)
+
+    def gallery(self, case: str) -> GallerySlice | None:
+        """The picture of one case, None when the cell has none."""
+        source = self.folder / SLICES / f"{case}.npz"
+        return read_slice(source) if source.exists() else None
+
+
+def write_record(folder: Path, record: CellRecord) -> None:
+    """Write `cell.json`."""
+    write_json(folder / CELL, plain(record))
+
+
+def write_cost(folder: Path, cost: Cost) -> None:
+    """Write `cost.json`."""
+    write_json(folder / COST, plain(cost))
+
+
+def write_slice(target: Path, picture: GallerySlice) -> None:
+    """Write one gallery picture as a compressed npz without pickles."""
+    with written_whole(target) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            image=np.rint(picture.image).astype(np.int16),
+            reference=picture.reference,
+            prediction=picture.prediction,
+            spacing=np.array(picture.spacing),
+            slice_index=np.array(picture.slice_index),
+            boxes=np.array(picture.boxes, dtype=np.float64).reshape(-1, 4),
+            window=np.array(picture.window),
+        )
+
+
+def read_slice(source: Path) -> GallerySlice:
+    """Read one gallery picture; raises InputError when it is damaged."""
+    try:
+        with np.load(source, allow_pickle=False) as held:
+            row, column = held["spacing"].tolist()
+            low, high = held["window"].tolist()
+            return GallerySlice(
+                image=held["image"].astype(np.float32),
+                reference=held["reference"],
+                prediction=held["prediction"],
+                spacing=(row, column),
+                slice_index=int(held["slice_index"]),
+                boxes=tuple(tuple(b) for b in held["boxes"].tolist()),
+                window=(low, high),
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{source} is not a gallery picture: {error}.") from error
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a cell's folder holds a whole result."""
+    return (folder / SCORES).exists()
+
+
+def read_cell(folder: Path) -> CellResult:
+    """Read a finished cell.
+
+    Raises:
+        InputError: names the file that is missing or wrong.
+    """
+    cost = folder / COST
+    training = folder / TRAINING
+    return CellResult(
+        folder=folder,
+        record=fill(CellRecord, read_json(folder / CELL), str(folder / CELL)),
+        predictions=read_predictions(folder / PREDICTIONS),
+        scores=read_scores(folder / SCORES),
+        cost=fill(Cost, read_json(cost), str(cost)) if cost.exists() else None,
+        training=read_training(training) if training.exists() else [],
+    )
+
+
+def cell_folders(run: Path) -> Iterator[Path]:
+    """The folders of a run that hold a cell, sorted; `run` may itself be one."""
+    if (run / CELL).exists():
+        yield run
+    yield from sorted(p.parent for p in run.glob(f"*/{CELL}"))
+
+
+def read_run(run: Path) -> list[CellResult]:
+    """Every finished cell of a run.
+
+    Raises:
+        InputError: when the folder does not exist or holds no finished cell.
+    """
+    if not run.is_dir():
+        raise InputError(f"{run} is not a folder. Give the output folder of `oncoseg bench`.")
+    finished = [read_cell(folder) for folder in cell_folders(run) if is_finished(folder)]
+    if not finished:
+        raise InputError(f"{run} holds no finished cell. Run `oncoseg bench` first, or wait until one is done.")
+    return finished
+
+
+def read_training(source: Path) -> list[dict[str, Any]]:
+    """Lines of a training log."""
+    return [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,1 @@
+"""From a network to a volume's probability: slices, windows."""

@@ -1,0 +1,1 @@
+"""Network parts shared by models; torch only, knows nothing of cases."""

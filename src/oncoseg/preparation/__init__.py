@@ -1,0 +1,1 @@
+"""Checking a data set and importing other layouts into a prepared folder."""

@@ -1,0 +1,255 @@
+"""What a promptable model is given: boxes, clicks, scribbles, masks; to and from JSON.
+
+Inside oncoseg prompts are voxel positions in array order (slice, row, column) of the image they
+were made for. JSON may also give them in patient LPS millimetres; `from_json` then needs the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from oncoseg.errors import InputError
+from oncoseg.volume import Volume
+
+Index = tuple[int, int, int]
+#: Who made the prompt. `oracle`: from the reference; `jittered`: from the reference, displaced;
+#: `simulated user`: a policy that looks at the reference; `automatic`: from the image alone.
+Source = Literal["user", "oracle", "jittered", "simulated user", "automatic"]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A half-open voxel box [start, stop) in (slice, row, column).
+
+    A box of one slice prompts that slice; a thicker one is a 3D box round a lesion.
+    """
+
+    start: Index
+    stop: Index
+    source: Source = "user"
+    jitter_mm: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start", _index(self.start, "box start"))
+        object.__setattr__(self, "stop", _index(self.stop, "box stop"))
+        if any(a >= b for a, b in zip(self.start, self.stop, strict=True)):
+            raise InputError(
+                f"Box {self.start} to {self.stop} is empty: boxes are half open, every stop must exceed its start."
+            )
+
+    @property
+    def slices(self) -> range:
+        """The slices the box touches."""
+        return range(self.start[0], self.stop[0])
+
+    def require_inside(self, image: Volume) -> None:
+        """Raise InputError unless the whole box lies inside `image`."""
+        if any(a < 0 or b > n for a, b, n in zip(self.start, self.stop, image.shape, strict=True)):
+            raise InputError(
+                f"Box {self.start} to {self.stop} (slice, row, column) leaves the volume of shape {image.shape}. "
+                "Give voxel indices inside the image, or use --mm for patient millimetres."
+            )
+
+
+@dataclass(frozen=True)
+class Click:
+    """One voxel that is inside (`positive`) or outside the tumour."""
+
+    index: Index
+    positive: bool = True
+    source: Source = "user"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", _index(self.index, "click"))
+
+    @property
+    def slices(self) -> range:
+        """The slice the click lies on."""
+        return range(self.index[0], self.index[0] + 1)
+
+    def require_inside(self, image: Volume) -> None:
+        """Raise InputError unless the click lies inside `image`."""
+        _require_inside(np.array([self.index]), image, "Click")
+
+
+@dataclass(frozen=True)
+class Scribble:
+    """A freehand line: voxels (n, 3) that are inside or outside the tumour."""
+
+    indices: tuple[Index, ...]
+    positive: bool = True
+    source: Source = "user"
+
+    def __post_init__(self) -> None:
+        if not self.indices:
+            raise InputError("A scribble needs at least one voxel.")
+        object.__setattr__(self, "indices", tuple(_index(i, "scribble voxel") for i in self.indices))
+
+    @property
+    def slices(self) -> range:
+        """The range of slices the line spans."""
+        touched = [i[0] for i in self.indices]
+        return range(min(touched), max(touched) + 1)
+
+    def require_inside(self, image: Volume) -> None:
+        """Raise InputError unless every voxel lies inside `image`."""
+        _require_inside(np.array(self.indices), image, "Scribble voxel")
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPrompt:
+    """A rough or previous mask on the grid of the image."""
+
+    mask: Volume = field(repr=False)
+    source: Source = "user"
+
+    @property
+    def slices(self) -> range:
+        """The range of slices with a voxel in the mask; empty for an empty mask."""
+        touched = np.flatnonzero(self.mask.voxels.any(axis=(1, 2)))
+        return range(int(touched[0]), int(touched[-1]) + 1) if touched.size else range(0)
+
+    def require_inside(self, image: Volume) -> None:
+        """Raise GridMismatchError unless the mask lies on the grid of `image`."""
+        image.require_same_grid(self.mask, "image and mask prompt")
+
+
+Prompt = Box | Click | Scribble | MaskPrompt
+
+
+def tight_box(mask: Volume, source: Source = "oracle") -> Box | None:
+    """The smallest box that holds every voxel of a mask; None when the mask is empty."""
+    if not mask.voxels.any():
+        return None
+    touched = [np.flatnonzero(mask.voxels.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
+    return Box(
+        _index([int(t[0]) for t in touched], "box"), _index([int(t[-1]) + 1 for t in touched], "box"), source=source
+    )
+
+
+def box_from_mm(
+    corner_mm: Sequence[float], opposite_mm: Sequence[float], image: Volume, source: Source = "user"
+) -> Box:
+    """The voxel box whose voxel centres lie between two opposite corners in LPS mm.
+
+    On an oblique image the box is the axis-aligned voxel box round all eight corners.
+    """
+    low, high = np.minimum(corner_mm, opposite_mm), np.maximum(corner_mm, opposite_mm)
+    corners = np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(-1, 3)
+    index = image.mm_to_index(corners)
+    start = np.ceil(index.min(axis=0) - 1e-6).astype(int)
+    stop = np.floor(index.max(axis=0) + 1e-6).astype(int) + 1
+    if (stop <= start).any():
+        raise InputError(
+            f"Box {tuple(corner_mm)} to {tuple(opposite_mm)} mm holds no voxel centre of the image "
+            f"(spacing {image.spacing} mm). Make it larger."
+        )
+    return Box(tuple(start.tolist()), tuple(stop.tolist()), source=source)
+
+
+def click_from_mm(position_mm: Sequence[float], image: Volume, positive: bool = True, source: Source = "user") -> Click:
+    """The click on the voxel nearest to an LPS mm position."""
+    return Click(tuple(np.rint(image.mm_to_index(position_mm)).astype(int).tolist()), positive, source)
+
+
+def to_json(prompts: Iterable[Prompt]) -> list[dict[str, Any]]:
+    """Prompts as plain data, voxel positions in (slice, row, column) with `"space": "index"`.
+
+    Raises:
+        InputError: for a mask prompt, whose voxels belong into a file of their own.
+
+    Example:
+        >>> to_json([Click((3, 10, 12), positive=False)])
+        [{'type': 'click', 'space': 'index', 'source': 'user', 'index': [3, 10, 12], 'positive': False}]
+    """
+    return [_one_to_json(p) for p in prompts]
+
+
+def _one_to_json(prompt: Prompt) -> dict[str, Any]:
+    head = {"space": "index", "source": prompt.source}
+    match prompt:
+        case Box():
+            return {
+                "type": "box",
+                **head,
+                "start": list(prompt.start),
+                "stop": list(prompt.stop),
+                "jitter_mm": prompt.jitter_mm,
+            }
+        case Click():
+            return {"type": "click", **head, "index": list(prompt.index), "positive": prompt.positive}
+        case Scribble():
+            return {
+                "type": "scribble",
+                **head,
+                "indices": [list(i) for i in prompt.indices],
+                "positive": prompt.positive,
+            }
+    raise InputError("A mask prompt cannot be written as JSON; write its mask as NIfTI and give the file.")
+
+
+def from_json(items: Any, image: Volume) -> list[Prompt]:
+    """Prompts from plain data, checked against the image they are for.
+
+    Each item has `type` (box, click, scribble) and `space`: `index` (slice, row, column) or
+    `mm` (LPS x, y, z). Boxes have `start` and `stop`, clicks `index` (or `position_mm`) and
+    `positive`, scribbles `indices` (or `positions_mm`) and `positive`.
+
+    Raises:
+        InputError: names the item and what is wrong with it, also when it leaves the image.
+    """
+    if not isinstance(items, list):
+        raise InputError('Prompts are a JSON list of objects such as {"type": "box", "start": [..], "stop": [..]}.')
+    prompts = []
+    for number, item in enumerate(items, start=1):
+        try:
+            prompt = _one_from_json(item, image)
+            prompt.require_inside(image)
+        except (KeyError, TypeError, ValueError, InputError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise InputError(f"Prompt {number} of {len(items)} ({item!r}): {reason}") from error
+        prompts.append(prompt)
+    return prompts
+
+
+def _one_from_json(item: Mapping[str, Any], image: Volume) -> Prompt:
+    in_mm = item.get("space", "index") == "mm"
+    source = item.get("source", "user")
+    if source not in get_args(Source):
+        raise InputError(f"source '{source}' is not one of {', '.join(get_args(Source))}.")
+    positive = bool(item.get("positive", True))
+    match item["type"]:
+        case "box" if in_mm:
+            return box_from_mm(item["start"], item["stop"], image, source)
+        case "box":
+            return Box(item["start"], item["stop"], source, float(item.get("jitter_mm", 0.0)))
+        case "click" if in_mm:
+            return click_from_mm(item["position_mm"], image, positive, source)
+        case "click":
+            return Click(item["index"], positive, source)
+        case "scribble" if in_mm:
+            nearest = (click_from_mm(p, image).index for p in item["positions_mm"])
+            return Scribble(tuple(nearest), positive, source)
+        case "scribble":
+            return Scribble(tuple(item["indices"]), positive, source)
+    raise InputError(f"type '{item['type']}' is not box, click or scribble.")
+
+
+def _index(values: Sequence[int], what: str) -> Index:
+    numbers = [int(v) for v in values]
+    if len(numbers) != 3 or any(n != v for n, v in zip(numbers, values, strict=True)):
+        raise InputError(f"A {what} is three whole numbers (slice, row, column); got {list(values)}.")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def _require_inside(indices: np.ndarray[Any, Any], image: Volume, what: str) -> None:
+    outside = ((indices < 0) | (indices >= np.array(image.shape))).any(axis=1)
+    if outside.any():
+        raise InputError(
+            f"{what} {tuple(indices[outside][0].tolist())} (slice, row, column) is outside the volume of shape "
+            f"{image.shape}. Give voxel indices inside the image, or use --mm for patient millimetres."
+        )

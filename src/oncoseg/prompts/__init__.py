@@ -1,0 +1,1 @@
+"""Prompt simulators, one policy a file."""

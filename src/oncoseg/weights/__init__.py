@@ -1,0 +1,1 @@
+"""Pretrained weights: catalogue, fetching, safe loading, key maps of official checkpoints."""
