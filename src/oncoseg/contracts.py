@@ -4,7 +4,7 @@ A shelf is a package and a thing on it is one file; the file offers the names be
 
 | shelf | the file defines |
 |---|---|
-| `oncoseg.models` | `INFOS: tuple[ModelInfo, ...]` (first = default) and `build(variant, *, weights, **options) -> Model` |
+| `oncoseg.models` | `INFOS: tuple[ModelInfo, ...]` (first = default) and `build(variant, *, weights, **options)` |
 | `oncoseg.datasets` | `INFO: DatasetInfo` and `build(**options) -> Dataset` |
 | `oncoseg.evaluation.metrics` | `METRIC: Metric`, or a `build(parameter) -> Metric` with `INFO` for `name@parameter` |
 | `oncoseg.prompts` | `INFO: SimulatorInfo` and `build(**options) -> Simulator` |
