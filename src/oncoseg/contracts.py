@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_ch
 import numpy as np
 
 from oncoseg.case import Case
+from oncoseg.errors import UnknownNameError
 from oncoseg.prompt import Prompt
 from oncoseg.volume import Volume
 
@@ -267,3 +268,17 @@ class BuildModel(Protocol):
             **options: the model's own options, checked by name and type.
         """
         ...
+
+
+def choose_variant(infos: Sequence[ModelInfo], variant: str | None) -> ModelInfo:
+    """The info of one variant of a model's file; the first for None.
+
+    Raises:
+        UnknownNameError: with near names.
+    """
+    if variant is None:
+        return infos[0]
+    for info in infos:
+        if info.variant == variant:
+            return info
+    raise UnknownNameError(f"variant of model '{infos[0].name}'", variant, [i.variant for i in infos if i.variant])

