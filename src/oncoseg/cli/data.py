@@ -1,0 +1,57 @@
+"""`oncoseg data`: check a data set, import another layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oncoseg.cli.show import print_json, print_table, say
+
+app = typer.Typer(no_args_is_help=True, help="Check a data set; import other layouts into a prepared folder.")
+
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Option of the data set, name=value. Repeatable.")]
+
+
+@app.command()
+def check(
+    dataset: Annotated[str, typer.Argument(help="A name from `oncoseg datasets`, or a prepared folder.")],
+    settings: Settings = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Read every case and say what is wrong with it: geometry, values, references, duplicates."""
+    from oncoseg.cli.settings import open_dataset
+    from oncoseg.config import plain
+    from oncoseg.errors import PartialFailureError
+    from oncoseg.preparation.checking import check_dataset
+
+    opened = open_dataset(dataset, settings or [])
+    findings = check_dataset(opened)
+    if as_json:
+        print_json([plain(f) for f in findings])
+    elif findings:
+        print_table(f"Findings in {dataset}", ["case", "severity", "message"], [[f.case, f.severity, f.message] for f in findings])
+    errors = {f.case for f in findings if f.severity == "error"}
+    say(f"{len(opened.entries())} cases, {len(findings)} findings, {len(errors)} cases with errors")
+    if errors:
+        raise PartialFailureError(f"{len(errors)} of {len(opened.entries())} cases cannot be used: {', '.join(sorted(errors)[:5])}")
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="DICOM tree, MSD task, nnU-Net data set, or folder of pairs.")],
+    target: Annotated[Path, typer.Argument(help="Prepared folder to make or to complete.")],
+    layout: Annotated[str, typer.Option(help="auto, dicom, msd, nnunet or pairs.")] = "auto",
+    settings: Settings = None,
+) -> None:
+    """Import a data set into a prepared folder; finished cases are skipped, a bad one does not stop the rest."""
+    from oncoseg.cli.settings import parse_settings
+    from oncoseg.errors import PartialFailureError
+    from oncoseg.preparation.importing import import_dataset
+
+    result = import_dataset(source, target, layout=layout, say=say, **parse_settings(settings or []))
+    say(f"{target}: {len(result.imported)} imported, {len(result.skipped)} already there, {len(result.failed)} failed")
+    if result.failed:
+        lines = "\n".join(f"  {case}: {reason}" for case, reason in result.failed.items())
+        raise PartialFailureError(f"{len(result.failed)} cases could not be imported; the others are in {target}.\n{lines}")

@@ -1,0 +1,71 @@
+"""The front page: `oncoseg VERB`, each verb in a file of its own, heavy imports inside the verbs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from oncoseg import __version__
+from oncoseg.cli import bench, convert, data, demo, evaluate, fetch, predict, report, shelves, train
+from oncoseg.errors import OncosegError
+
+app = typer.Typer(
+    name="oncoseg",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Segment tumours on CT (and MRI) with every serious model, and say honestly how good each one is.\n\n"
+        "Start with [bold]oncoseg demo[/], then: [bold]models[/] to choose, [bold]predict[/] to segment, "
+        "[bold]evaluate[/] to score, [bold]bench[/] to compare."
+    ),
+)
+
+_START, _LOOK, _WORK, _COMPARE = "Start", "What there is", "Work on images", "Compare models"
+app.command("demo", rich_help_panel=_START)(demo.demo)
+app.command("models", rich_help_panel=_LOOK)(shelves.models)
+app.command("datasets", rich_help_panel=_LOOK)(shelves.datasets)
+app.command("metrics", rich_help_panel=_LOOK)(shelves.metrics)
+app.command("prompts", rich_help_panel=_LOOK)(shelves.prompts)
+app.command("fetch", rich_help_panel=_LOOK)(fetch.fetch)
+app.command("predict", rich_help_panel=_WORK)(predict.predict)
+app.command("evaluate", rich_help_panel=_WORK)(evaluate.evaluate)
+app.command("convert", rich_help_panel=_WORK)(convert.convert)
+app.add_typer(data.app, name="data", rich_help_panel=_WORK)
+app.command("train", rich_help_panel=_COMPARE)(train.train)
+app.command("bench", rich_help_panel=_COMPARE)(bench.bench)
+app.command("report", rich_help_panel=_COMPARE)(report.report)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"oncoseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _front(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
+def run() -> None:
+    """Entry point: what users can mend is printed as one message, with the error's exit code."""
+    try:
+        app()
+    except OncosegError as error:
+        print(f"oncoseg: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("oncoseg: stopped. Finished parts are kept; the same command goes on from there.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,33 @@
+"""Masks given on the command line: one tumour, or labels of which the user names the tumour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from oncoseg.errors import InputError
+from oncoseg.volume import Volume
+
+
+def read_binary_mask(path: Path, labels: list[int] | None) -> Volume:
+    """Read a mask file as one binary mask.
+
+    Args:
+        path: NIfTI or NRRD with whole-number values.
+        labels: values that are tumour; None accepts files with one value besides 0.
+
+    Raises:
+        InputError: when several labels exist and none was chosen, or a chosen one is no number in any mask.
+    """
+    from oncoseg.io.images import read_labels
+
+    volume = read_labels(path)
+    if labels:
+        return volume.with_voxels(np.isin(volume.voxels, labels))
+    found = np.unique(volume.voxels)
+    found = found[found != 0]
+    if found.size > 1:
+        values = ", ".join(str(int(v)) for v in found[:8])
+        raise InputError(f"{path} holds the labels {values}: say which is the tumour, e.g. --label {int(found[-1])}.")
+    return volume.with_voxels(volume.voxels != 0)

@@ -1,0 +1,104 @@
+"""`oncoseg predict`: segment one image."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oncoseg.cli.show import say
+
+if TYPE_CHECKING:
+    from oncoseg.prompt import Prompt
+    from oncoseg.volume import Volume
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="A name from `oncoseg models`, or a checkpoint of `oncoseg train`.")],
+    image: Annotated[Path, typer.Argument(help="NIfTI, NRRD, or a folder with one DICOM series.")],
+    out: Annotated[Path, typer.Option(help="Where to write: .nii.gz, .nii or .nrrd, on the grid of the image.")],
+    box: Annotated[
+        list[str] | None,
+        typer.Option(help="i0,j0,k0,i1,j1,k1: column,row,slice as Slicer shows them, half open. Repeatable."),
+    ] = None,
+    click: Annotated[
+        list[str] | None, typer.Option(help="i,j,k with an optional ,+ (inside, default) or ,- (outside). Repeatable.")
+    ] = None,
+    mm: Annotated[bool, typer.Option("--mm", help="Boxes and clicks are patient LPS mm (x,y,z), not voxels.")] = False,
+    prompts: Annotated[Path | None, typer.Option(help="JSON file with any prompts.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Mask to simulate a prompt from (counted and said).")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Simulator for --reference, see `oncoseg prompts`.")] = None,
+    label: Annotated[list[int] | None, typer.Option(help="Tumour label(s) in --reference. Repeatable.")] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write float32 probabilities.")] = False,
+    threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="Probability above which a voxel is tumour.")] = 0.5,
+    weights: Annotated[Path | None, typer.Option(help="Your weights file; default: the catalogue's.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Option of the model, name=value. Repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="For simulated prompts.")] = 0,
+) -> None:
+    """Segment the tumour on one image. A reference is never needed; prompts come from you."""
+    from oncoseg.cli.settings import open_model
+    from oncoseg.io.images import read_image, require_writable_suffix, write_volume
+    from oncoseg.score import ledger_of
+
+    require_writable_suffix(out)
+    chosen = open_model(model, weights, settings or [])
+    volume = read_image(image)
+    given = [*_typed(box or [], click or [], mm, volume), *_from_file(prompts, volume)]
+    given += _simulated(reference, prompt, label, seed, volume, image)
+    say(f"{chosen.info.full_name} on {image} {volume.shape}, spacing {_show(volume)} mm: {ledger_of(given).label}")
+    probability = chosen.predict(volume, given)
+    result = probability if probabilities else probability.with_voxels(probability.voxels > threshold)
+    write_volume(out, result)
+    millilitres = float((probability.voxels > threshold).sum()) * volume.voxel_volume_mm3 / 1000
+    say(f"wrote {out}: {millilitres:.2f} mL above probability {threshold:g}")
+
+
+def _typed(boxes: list[str], clicks: list[str], mm: bool, image: Volume) -> list[Prompt]:
+    from oncoseg.cli.prompt_text import parse_box, parse_click
+
+    found: list[Prompt] = [parse_box(text, image, mm=mm) for text in boxes]
+    return found + [parse_click(text, image, mm=mm) for text in clicks]
+
+
+def _from_file(source: Path | None, image: Volume) -> list[Prompt]:
+    if source is None:
+        return []
+    from oncoseg.errors import InputError
+    from oncoseg.files import read_json
+    from oncoseg.prompt import from_json
+
+    try:
+        return from_json(read_json(source), image)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+
+
+def _simulated(
+    reference: Path | None, simulator: str | None, label: list[int] | None, seed: int, image: Volume, name: Path
+) -> list[Prompt]:
+    from oncoseg.errors import InputError
+
+    if (reference is None) != (simulator is None):
+        raise InputError("--reference and --prompt go together: the mask, and the simulator that makes prompts from it.")
+    if reference is None or simulator is None:
+        return []
+    import numpy as np
+
+    from oncoseg import registry
+    from oncoseg.cli.masks import read_binary_mask
+
+    mask = read_binary_mask(reference, label)
+    image.require_same_grid(mask, f"image {name} and reference {reference}")
+    made: list[Prompt] = registry.load("prompts", simulator).build()(mask, np.random.default_rng(seed))
+    if not made:
+        raise InputError(f"{reference} is empty, so no {simulator} can be made from it. Give --box or --click yourself.")
+    say(f"prompts simulated from the reference: {json.dumps([str(p) for p in made[:3]])}{' ...' if made[3:] else ''}")
+    return made
+
+
+def _show(volume: Volume) -> str:
+    return " x ".join(f"{s:.3g}" for s in volume.spacing)

@@ -1,0 +1,63 @@
+"""Boxes and clicks as typed on the command line.
+
+People read voxel positions in Slicer and ITK-SNAP as (column, row, slice), counted from 0; inside
+oncoseg they are (slice, row, column). The order is turned round here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from oncoseg.errors import InputError
+from oncoseg.prompt import Box, Click, box_from_mm, click_from_mm
+from oncoseg.volume import Volume
+
+
+def parse_box(text: str, image: Volume, *, mm: bool = False) -> Box:
+    """`i0,j0,k0,i1,j1,k1` (column, row, slice; half open) or two corners in LPS mm, checked against the image.
+
+    Raises:
+        InputError: names the text and what is expected.
+    """
+    numbers = _numbers(text, 6, "--box")
+    if mm:
+        box = box_from_mm(numbers[:3], numbers[3:], image)
+    else:
+        whole = _whole(numbers, text, "--box")
+        box = Box((whole[2], whole[1], whole[0]), (whole[5], whole[4], whole[3]))
+    box.require_inside(image)
+    return box
+
+
+def parse_click(text: str, image: Volume, *, mm: bool = False) -> Click:
+    """`i,j,k`, optionally followed by `,+` (inside) or `,-` (outside), checked against the image.
+
+    Raises:
+        InputError: names the text and what is expected.
+    """
+    position, positive = text, True
+    if text.rstrip().endswith((",+", ",-")):
+        position, positive = text.rstrip()[:-2], text.rstrip().endswith("+")
+    numbers = _numbers(position, 3, "--click")
+    if mm:
+        click = click_from_mm(numbers, image, positive)
+    else:
+        column, row, slice_index = _whole(numbers, text, "--click")
+        click = Click((slice_index, row, column), positive)
+    click.require_inside(image)
+    return click
+
+
+def _numbers(text: str, count: int, option: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count:
+        example = "120,200,40,160,240,52" if count == 6 else "140,220,46 or 140,220,46,-"
+        raise InputError(f"{option} '{text}' must be {count} numbers with commas, e.g. {option} {example}.")
+    return numbers
+
+
+def _whole(numbers: list[float], text: str, option: str) -> list[int]:
+    if any(n != int(n) for n in numbers):
+        raise InputError(f"{option} '{text}' must be whole voxel indices; add --mm when these are millimetres.")
+    return [int(n) for n in numbers]
