@@ -8,7 +8,7 @@ import json
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +60,33 @@ def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     return cls(**{key: _convert(value, hints[key], f"{where}: '{key}'") for key, value in values.items()})
 
 
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """`["root=/data", "shape=[64,64,64]"]` to typed values; dotted names nest.
+
+    Values are TOML; anything that is not TOML is taken as text, so paths and words need no quotes.
+
+    Raises:
+        ConfigError: for a setting without `=`, or one that goes on below a value.
+
+    Example:
+        >>> parse_settings(["steps=100", "root=/data/lung", "train.lr=1e-3"])
+        {'steps': 100, 'root': '/data/lung', 'train': {'lr': 0.001}}
+    """
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--set '{setting}' is not of the form name=value.")
+        *tables, key = name.split(".")
+        table = parsed
+        for part in tables:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"--set '{setting}': '{part}' was set to a value before and has no parts.")
+        table[key] = _toml_value(text)
+    return parsed
+
+
 def plain(value: Any) -> Any:
     """A configuration as plain data for JSON: dataclasses to dicts, tuples to lists, paths to strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -82,6 +109,13 @@ def content_key(value: Any) -> str:
     """
     text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
