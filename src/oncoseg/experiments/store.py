@@ -1,8 +1,11 @@
 """The folder of a cell and the folder of a run: written here, read here, by name.
 
 run/                        one matrix
-  matrix.json               the plan: every cell's key and configuration
+  matrix.json               RunPlan: every cell's key, configuration and what became of it
   provenance.json           of the whole run
+  splits/<data set>.json    who is trained on and tested
+  trained/<label>-<key8>/   a training that several cells share
+  costs/<key8>.json         a cost that several cells share
   <label>-<key8>/           one cell; key8 = first 8 hex digits of its content key
     cell.json               CellRecord: configuration, labels, model and data set facts
     predictions.jsonl       one Prediction a case
@@ -20,7 +23,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +34,7 @@ from oncoseg.files import read_json, write_json, written_whole
 from oncoseg.score import Cost, Prediction, Provenance, Score, read_predictions, read_scores
 
 CELL, PREDICTIONS, SCORES, COST = "cell.json", "predictions.jsonl", "scores.jsonl", "cost.json"
+MATRIX, PROVENANCE, SPLITS, TRAINED, COSTS = "matrix.json", "provenance.json", "splits", "trained", "costs"
 MASKS, SLICES, TRAINING, ATTEMPTS = "masks", "slices", "training.jsonl", "attempts.jsonl"
 
 
@@ -96,6 +100,50 @@ class GallerySlice:
     window: tuple[float, float] = (-1000.0, 400.0)
 
 
+#: `planned`: not run yet; `skipped`: the combination makes no sense; `left out`: something could not be
+#: fetched; `quarantined`: failed too often and is no longer tried.
+Status = Literal["planned", "finished", "failed", "skipped", "left out", "quarantined"]
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A line of the plan.
+
+    Attributes:
+        label: of the cell, for people.
+        status: what became of it.
+        reason: why it is not finished; None when it is, or has not been run.
+        key: content key; None when the data set could not be opened.
+        folder: name of its folder in the run; None without a key.
+        predictions: number of predictions it makes; None when not known.
+        configuration: what the key is made of; empty without a key.
+    """
+
+    label: str
+    status: Status
+    reason: str | None = None
+    key: str | None = None
+    folder: str | None = None
+    predictions: int | None = None
+    configuration: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What `matrix.json` holds.
+
+    Attributes:
+        name: of the matrix.
+        cells: all of them, in the order of the matrix.
+        left_out: {"label", "reason"} of every cell that a reader would expect and not find: status
+            `left out`, `failed` or `quarantined`.
+    """
+
+    name: str
+    cells: list[PlannedCell]
+    left_out: list[dict[str, str]] = field(default_factory=list)
+
+
 @dataclass(frozen=True, eq=False)
 class CellResult:
     """A finished cell as read from its folder."""
@@ -121,6 +169,19 @@ def write_record(folder: Path, record: CellRecord) -> None:
 def write_cost(folder: Path, cost: Cost) -> None:
     """Write `cost.json`."""
     write_json(folder / COST, plain(cost))
+
+
+def write_plan(run: Path, name: str, cells: list[PlannedCell]) -> None:
+    """Write `matrix.json`."""
+    missing = [c for c in cells if c.status in ("left out", "failed", "quarantined")]
+    left_out = [{"label": c.label, "reason": c.reason or c.status} for c in missing]
+    write_json(run / MATRIX, plain(RunPlan(name, cells, left_out)))
+
+
+def read_plan(run: Path) -> RunPlan | None:
+    """The plan of a run; None for a folder without one (a single cell, somebody else's collection of cells)."""
+    source = run / MATRIX
+    return fill(RunPlan, read_json(source), str(source)) if source.exists() else None
 
 
 def write_slice(target: Path, picture: GallerySlice) -> None:
@@ -181,10 +242,17 @@ def read_cell(folder: Path) -> CellResult:
 
 
 def cell_folders(run: Path) -> Iterator[Path]:
-    """The folders of a run that hold a cell, sorted; `run` may itself be one."""
+    """The folders of a run that hold a cell, sorted; `run` may itself be one.
+
+    Where the run has a plan only its cells count: older ones, of other settings or code, stay on disk unread.
+    """
     if (run / CELL).exists():
         yield run
-    yield from sorted(p.parent for p in run.glob(f"*/{CELL}"))
+    plan = read_plan(run)
+    planned = None if plan is None else {cell.folder for cell in plan.cells}
+    for record in sorted(run.glob(f"*/{CELL}")):
+        if planned is None or record.parent.name in planned:
+            yield record.parent
 
 
 def read_run(run: Path) -> list[CellResult]:

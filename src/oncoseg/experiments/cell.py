@@ -1,0 +1,216 @@
+"""One cell: trained when needed, predicted, scored, measured. Its scores appear last and whole."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from oncoseg.case import Case
+from oncoseg.config import content_key, fill, plain
+from oncoseg.contracts import Dataset, DatasetInfo, Entry, Model, ModelInfo, NeuralModel
+from oncoseg.errors import InputError, OncosegError
+from oncoseg.experiments.cost import measure_cost
+from oncoseg.experiments.doors import PromptDoor, ScoringDoor
+from oncoseg.experiments.events import Event, Progress, silent
+from oncoseg.experiments.identity import Identity, folder_name, identify
+from oncoseg.experiments.matrix import Cell
+from oncoseg.experiments.predicting import Predictor, Scored, Shown, read_by_people, score_entry
+from oncoseg.experiments.provenance import Clock, provenance
+from oncoseg.experiments.readers import INFO as READER_INFO
+from oncoseg.experiments.sides import chosen_entries
+from oncoseg.experiments.specs import ModelSpec
+from oncoseg.experiments.store import (
+    COSTS,
+    MASKS,
+    PREDICTIONS,
+    SCORES,
+    SLICES,
+    TRAINING,
+    CellRecord,
+    is_finished,
+    write_cost,
+    write_record,
+)
+from oncoseg.experiments.trained import trained
+from oncoseg.files import read_json, remove_partial, sha256, write_json
+from oncoseg.prompt import from_json
+from oncoseg.score import Cost, write_jsonl
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """A cell with what it works on."""
+
+    cell: Cell
+    identity: Identity
+    dataset: Dataset
+    folder: Path
+    progress: Progress
+
+    @property
+    def entries(self) -> list[Entry]:
+        tested = set(self.identity.sides.test)
+        return [e for e in chosen_entries(self.cell.dataset, self.dataset) if e.case in tested]
+
+    def tell(self, event: Event) -> None:
+        self.progress(replace(event, cell=self.cell.label))
+
+
+def run_cell(cell: Cell, output: Path, *, progress: Progress = silent) -> Path:
+    """Run one cell, or find it finished.
+
+    Args:
+        cell: what to run; one with `skipped` set is refused.
+        output: folder of the run; the cell gets a folder in it that ends in its key.
+        progress: told about training steps and cases.
+
+    Returns:
+        The cell's folder with `scores.jsonl`. Failed cases are in `predictions.jsonl` with their error.
+
+    Raises:
+        InputError: when the combination makes no sense, or every case failed.
+        FetchError: when weights or data are not in the cache and cannot be fetched.
+        OncosegError: when the data set, the model or the training fails.
+    """
+    if cell.skipped:
+        raise InputError(f"{cell.label}: {cell.skipped}.")
+    clock = Clock()
+    dataset = cell.dataset.open()
+    identity = identify(cell, dataset)
+    folder = output / folder_name(cell, identity.key)
+    if is_finished(folder):
+        return folder
+    for stale in (MASKS, SLICES):
+        shutil.rmtree(folder / stale, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_partial(folder)
+    work = _Work(cell, identity, dataset, folder, progress)
+    work.tell(Event("started", total=len(work.entries)))
+    spec = _model_spec(work)
+    model = _built(spec, cell.seed)
+    scored = _score_all(work, _masks(cell, model))
+    if spec is not None and cell.cost:
+        write_cost(folder, _cost(work, spec, scored))
+    write_jsonl(folder / PREDICTIONS, [s.prediction for s in scored])
+    write_record(folder, _record(work, model, spec, clock))
+    write_jsonl(folder / SCORES, [score for s in scored for score in s.scores])
+    return folder
+
+
+def _model_spec(work: _Work) -> ModelSpec | None:
+    """The model of a cell with the weights it is scored with."""
+    spec = work.cell.model
+    if spec is None or not work.cell.trains:
+        return spec
+    checkpoint = trained(work.cell, work.identity, work.dataset, work.folder.parent, progress=work.tell)
+    log = checkpoint.parent / TRAINING
+    if log.exists():
+        shutil.copyfile(log, work.folder / TRAINING)
+    return replace(spec, weights=checkpoint)
+
+
+def _built(spec: ModelSpec | None, seed: int) -> Model | None:
+    if spec is None:
+        return None
+    _ = spec.info  # imports the model's file, and with it torch where it needs torch
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+    return spec.build()
+
+
+def _masks(cell: Cell, model: Model | None) -> Callable[[Case], Iterator[Shown]]:
+    if model is None:
+        return read_by_people
+    door = PromptDoor(cell.prompt.build(), cell.seed)
+    return Predictor(model, door, cell.prompt.repeats, cell.threshold, cell.dataset.roi)
+
+
+def _score_all(work: _Work, masks: Callable[[Case], Iterator[Shown]]) -> list[Scored]:
+    cell, entries = work.cell, work.entries
+    door = ScoringDoor(cell.dataset.roi, cell.metrics, cell.protocols)
+    scored: list[Scored] = []
+    for number, entry in enumerate(entries, start=1):
+        found = score_entry(entry, work.dataset, masks, door=door, folder=work.folder)
+        scored += found
+        error = found[0].prediction.error or ""
+        work.tell(Event("predicted", done=number, total=len(entries), message=error))
+    if scored and all(s.prediction.error for s in scored):
+        raise InputError(f"{cell.label}: all {len(scored)} cases failed. The first: {scored[0].prediction.error}")
+    return scored
+
+
+def _cost(work: _Work, spec: ModelSpec, scored: list[Scored]) -> Cost:
+    """Measured on the first case that got its prompts; cells that differ in nothing that costs share it."""
+    prediction = next((s.prediction for s in scored if s.scores and not s.prediction.ledger.silent_slices), None)
+    if prediction is None:
+        return _no_cost("no case was predicted")
+    key = content_key([plain(spec.name), plain(spec.options), work.identity.configuration["dataset"], prediction.case])
+    shared = (
+        work.folder.parent / COSTS / f"{key[:8]}{'' if work.cell.prompt.info is None else work.cell.prompt.use}.json"
+    )
+    if shared.exists():
+        return fill(Cost, read_json(shared), str(shared))
+    image = work.dataset.load(prediction.case.partition("~")[0]).image
+    prompts = from_json(prediction.prompts, image)
+    try:
+        cost = measure_cost(spec, image, prompts=prompts, case=prediction.case)
+    except OncosegError as error:
+        return _no_cost(str(error))
+    write_json(shared, plain(cost))
+    return cost
+
+
+def _no_cost(reason: str) -> Cost:
+    return Cost(0, 0, None, "none", None, 0, None, "", (0, 0, 0), "cpu", 1, reason)
+
+
+def _record(work: _Work, model: Model | None, spec: ModelSpec | None, clock: Clock) -> CellRecord:
+    cell, identity = work.cell, work.identity
+    info: ModelInfo = READER_INFO if model is None else model.info
+    hashes = {"data set": identity.configuration["dataset"]["fingerprint"], "split": identity.sides.fingerprint}
+    if identity.configuration["weights"]:
+        hashes["weights"] = identity.configuration["weights"]
+    if cell.trains and spec is not None and spec.weights is not None:
+        hashes["checkpoint"] = sha256(spec.weights)
+    return CellRecord(
+        key=identity.key,
+        configuration=identity.configuration,
+        model=info.name,
+        variant=info.variant,
+        dataset=cell.dataset_id,
+        prompt=cell.prompt.label,
+        fraction=cell.fraction if cell.train is not None else 1.0,
+        seed=cell.seed,
+        fold=cell.fold,
+        jitter_mm=cell.prompt.jitter_mm,
+        model_info=plain(info),
+        dataset_info=plain(work.dataset.info),
+        cases=len(work.entries),
+        notes=_notes(cell, info, work.dataset.info),
+        provenance=provenance(clock, hashes=hashes, seeds={"cell": cell.seed, "split": cell.dataset.split.seed}),
+        parameters_built=_parameters(model),
+        trained_here=cell.trains,
+    )
+
+
+def _parameters(model: Model | None) -> int | None:
+    return sum(p.numel() for p in model.network.parameters()) if isinstance(model, NeuralModel) else None
+
+
+def _notes(cell: Cell, info: ModelInfo, dataset: DatasetInfo) -> list[str]:
+    notes = [dataset.warning] if dataset.warning else []
+    if cell.model is None:
+        notes.append("Each reader is compared with what at least half of the other readers marked.")
+        return notes
+    if info.weights is not None and cell.model.weights is None:
+        from oncoseg.weights.catalogue import entry
+
+        seen = entry(info.weights).status_on(dataset.name)
+        if seen.status != "clean":
+            notes.append(f"{info.title}: {dataset.name} in its training data is {seen.status}: {seen.source}.")
+    elif info.trainable and not cell.trains and cell.model.weights is None:
+        notes.append(f"{info.title} is scored with random weights: nothing was trained.")
+    return notes

@@ -1,0 +1,180 @@
+"""What a model costs on a case: parameters, operations of the whole volume, seconds and memory.
+
+Measured in a child process, so that memory is the model's own and nothing is warm from before.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oncoseg.config import fill, plain
+from oncoseg.contracts import Model, NeuralModel
+from oncoseg.experiments.isolation import in_child
+from oncoseg.experiments.specs import ModelSpec
+from oncoseg.prompt import Prompt, from_json, to_json
+from oncoseg.score import Cost
+from oncoseg.volume import Volume
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Timed runs stop when they have taken this long together; there is always one.
+BUDGET_S = 20.0
+NO_COUNTER = "none: no network, so nothing is multiplied and accumulated in layers"
+
+
+@dataclass(frozen=True)
+class CostJob:
+    """What the child measures.
+
+    Attributes:
+        model: which one.
+        image: an .npz file with `voxels` and `affine`.
+        prompts: as JSON.
+        case: name of the case.
+        repeats: timed runs at most.
+        budget_s: time after which no further run is begun.
+    """
+
+    model: ModelSpec
+    image: Path
+    prompts: list[Any]
+    case: str
+    repeats: int
+    budget_s: float
+
+
+def measure_cost(
+    model: ModelSpec,
+    image: Volume,
+    *,
+    prompts: Sequence[Prompt] = (),
+    case: str = "",
+    repeats: int = 3,
+    budget_s: float = BUDGET_S,
+    threads: int | None = None,
+) -> Cost:
+    """Measure a model on one image in a child process.
+
+    Args:
+        model: which one, with its weights.
+        image: what it segments.
+        prompts: what it is given; no mask prompts.
+        case: name for the record.
+        repeats: timed runs after the one that counts operations and warms up.
+        budget_s: no further timed run is begun after this time.
+        threads: of the child; None leaves the choice to the libraries.
+
+    Raises:
+        ChildError: when the model fails on the image.
+        CrashError: when the child was killed.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        stored = Path(temporary) / "image.npz"
+        np.savez(stored, voxels=image.voxels, affine=image.affine)
+        job = CostJob(model, stored, to_json(prompts), case, repeats, budget_s)
+        log = Path(temporary) / "log.txt"
+        result = in_child({"what": "cost", "cost": plain(job)}, log=log, threads=threads)
+    return fill(Cost, result, "cost of a child process")
+
+
+def measure_here(job: CostJob) -> Cost:
+    """Measure in this process, which should do nothing else; raises what the model raises."""
+    with np.load(job.image, allow_pickle=False) as held:
+        image = Volume(held["voxels"], held["affine"])
+    prompts = from_json(job.prompts, image)
+    model = job.model.build()
+    network = model.network if isinstance(model, NeuralModel) else None
+    _forget_peak_memory()
+    macs, counter = _count(model, image, prompts) if network is not None else (0, NO_COUNTER)
+    if network is None:
+        model.predict(image, prompts)
+    seconds = _timed(model, image, prompts, job)
+    parameters = list(network.parameters()) if network is not None else []
+    return Cost(
+        parameters=sum(p.numel() for p in parameters),
+        trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
+        macs=macs,
+        mac_counter=counter,
+        seconds_median=round(statistics.median(seconds), 4),
+        repeats=len(seconds),
+        peak_memory_bytes=peak_memory_bytes(),
+        case=job.case,
+        shape=image.shape,
+        device=parameters[0].device.type if parameters else "cpu",
+        threads=_threads(),
+    )
+
+
+def count_macs(network: nn.Module, *inputs: Any) -> tuple[int, str]:
+    """Multiply-accumulate operations of one forward pass, and what counted them."""
+    return _counted(lambda: network(*inputs))
+
+
+def peak_memory_bytes() -> int | None:
+    """Largest resident memory of this process, all of it: interpreter, libraries, weights, image and work.
+
+    On Linux since the start of the measurement; elsewhere since the start of the process, None on Windows.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _forget_peak_memory() -> None:
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _timed(model: Model, image: Volume, prompts: Sequence[Prompt], job: CostJob) -> list[float]:
+    seconds: list[float] = []
+    while not seconds or (len(seconds) < job.repeats and sum(seconds) < job.budget_s):
+        started = time.perf_counter()
+        model.predict(image, prompts)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def _count(model: Model, image: Volume, prompts: Sequence[Prompt]) -> tuple[int, str]:
+    return _counted(lambda: model.predict(image, prompts))
+
+
+def _counted(work: Any) -> tuple[int, str]:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+    def attention(query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+        return int(sdpa_flop_count(query, key, value))
+
+    # torch counts fused attention of GPUs but not the one of CPUs.
+    fused = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
+    with FlopCounterMode(display=False, custom_mapping=fused) as counter:
+        work()
+    name = (
+        f"FlopCounterMode of torch {torch.__version__}, FLOPs / 2: convolutions, matrix products and attention; "
+        "not normalisation, activation, pooling or resampling"
+    )
+    return counter.get_total_flops() // 2, name
+
+
+def _threads() -> int:
+    torch = sys.modules.get("torch")
+    return int(torch.get_num_threads()) if torch is not None else 1

@@ -1,0 +1,118 @@
+"""The key of a cell: the content of everything that decides its result, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oncoseg import registry
+from oncoseg.config import content_key, plain
+from oncoseg.contracts import Dataset
+from oncoseg.experiments.matrix import HUMAN_READER, Cell
+from oncoseg.experiments.provenance import code_hash, versions
+from oncoseg.experiments.sides import Sides, sides
+from oncoseg.experiments.specs import ModelSpec
+from oncoseg.files import sha256
+
+_TRAINING = ("code", "model", "variant", "options", "weights", "train", "fraction", "seed")
+_DATA = ("dataset", "roi", "fold")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a cell is, down to the hashes.
+
+    Attributes:
+        configuration: everything that decides the result, as plain data without folders of this machine.
+        sides: who is trained on and tested.
+    """
+
+    configuration: dict[str, Any]
+    sides: Sides
+
+    @property
+    def key(self) -> str:
+        """Hex content key of the configuration."""
+        return content_key(self.configuration)
+
+    @property
+    def training_key(self) -> str:
+        """Hex content key of what decides the trained weights; cells with one key share one training."""
+        return content_key({name: self.configuration[name] for name in (*_TRAINING, *_DATA)})
+
+
+def identify(cell: Cell, dataset: Dataset) -> Identity:
+    """The identity of a cell whose data set is open; reads no voxels and fetches no weights.
+
+    Raises:
+        InputError: when the split or a weights file cannot be used.
+    """
+    parted = sides(cell, dataset)
+    name, variant = (HUMAN_READER, "") if cell.model is None else (cell.model.info.name, cell.model.info.variant)
+    configuration = {
+        "code": {"oncoseg": versions()["oncoseg"], "sha256": code_hash(), **_foreign_code(cell)},
+        "model": name,
+        "variant": variant,
+        "options": plain(without_places(cell.model.options if cell.model else {})),
+        "weights": None if cell.model is None else weights_hash(cell.model),
+        "train": plain(cell.train) if cell.trains else None,
+        "fraction": cell.fraction,
+        "dataset": {
+            "use": cell.dataset.use,
+            "options": plain(without_places(cell.dataset.options)),
+            "fingerprint": dataset.fingerprint(),
+            "cases": list(cell.dataset.cases),
+            "split": parted.fingerprint,
+        },
+        "roi": cell.dataset.roi,
+        "fold": cell.fold,
+        "prompt": plain(cell.prompt),
+        "seed": cell.seed,
+        "threshold": cell.threshold,
+        "metrics": list(cell.metrics),
+        "protocols": list(cell.protocols),
+    }
+    return Identity(configuration, parted)
+
+
+def folder_name(cell: Cell, key: str) -> str:
+    """Name of a cell's folder: readable, and ending in the first 8 digits of its key."""
+    kept = "".join(c if c.isalnum() or c in "._" else "-" for c in cell.label.replace(",", ""))
+    return f"{kept}-{key[:8]}"
+
+
+def weights_hash(model: ModelSpec) -> str | None:
+    """Hex SHA-256 of the weights a model starts from; None when it has none."""
+    if model.weights is not None:
+        return sha256(model.weights)
+    identifier = model.info.weights
+    if identifier is None:
+        return None
+    from oncoseg.weights.catalogue import entry
+
+    return entry(identifier).member_sha256
+
+
+def without_places(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with existing files and folders reduced to their names: their content is hashed elsewhere."""
+    return {name: Path(value).name if _is_place(value) else value for name, value in options.items()}
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str | Path) and Path(value).exists()
+
+
+def _foreign_code(cell: Cell) -> dict[str, str]:
+    """Hashes of files that come from other packages, whose code `code_hash` does not cover."""
+    named: list[tuple[registry.Shelf, str]] = [("datasets", cell.dataset.use)]
+    named += [("models", cell.model.info.name)] if cell.model is not None else []
+    named += [("prompts", cell.prompt.use)] if cell.prompt.info is not None else []
+    own = Path(registry.__file__).parent
+    hashes = {}
+    for shelf, name in named:
+        source = Path(registry.load(shelf, name).__file__ or "")
+        if source.is_file() and own not in source.parents:
+            hashes[f"{shelf}.{name}"] = sha256(source)
+    return hashes

@@ -1,0 +1,92 @@
+"""Work in a process of its own, so that a crash, a kill or exhausted memory ends that work and nothing else.
+
+The job goes in as one line of JSON, events and the result come back as JSON Lines. The child ends
+by itself when its parent is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, cast
+
+from oncoseg.config import fill
+from oncoseg.errors import FetchError, OncosegError
+from oncoseg.experiments.events import Event, Progress, silent
+
+#: Environment variables that numerical libraries take their number of threads from.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class ChildError(OncosegError):
+    """The work failed with an error of its own; trying again will not help."""
+
+
+class CrashError(OncosegError):
+    """The process ended without a word: killed, out of memory, or a bug; trying again may help."""
+
+
+def in_child(
+    job: Mapping[str, Any],
+    *,
+    log: Path,
+    progress: Progress = silent,
+    threads: int | None = None,
+) -> Any:
+    """Do a job in a child process and return its result, plain data.
+
+    Args:
+        job: see `oncoseg.experiments.child`.
+        log: file that receives what the child prints; its folder exists.
+        progress: told every event of the child.
+        threads: of numerical libraries in the child; None leaves the choice to them.
+
+    Raises:
+        ChildError: with the message of the error the job ended with.
+        FetchError: when something could not be fetched.
+        CrashError: when the child ended without a result; names the signal or the last line of the log.
+    """
+    environment = {**os.environ, **({} if threads is None else dict.fromkeys(_THREADS, str(threads)))}
+    command = [sys.executable, "-P", "-m", "oncoseg.experiments.child"]
+    with (
+        log.open("w", encoding="utf-8") as errors,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment, text=True
+        ) as child,
+    ):
+        job_in, messages = cast("IO[str]", child.stdin), cast("IO[str]", child.stdout)
+        outcome: dict[str, Any] = {}
+        try:
+            job_in.write(json.dumps(job) + "\n")
+            job_in.flush()
+            for line in messages:
+                message = json.loads(line)
+                if "event" in message:
+                    progress(fill(Event, message["event"], "event of a child process"))
+                else:
+                    outcome = message
+        except BrokenPipeError:
+            outcome = {}
+        except BaseException:
+            child.kill()
+            raise
+        code = child.wait()
+    return _result(outcome, code, log)
+
+
+def _result(outcome: dict[str, Any], code: int, log: Path) -> Any:
+    if "result" in outcome:
+        return outcome["result"]
+    if "error" in outcome:
+        raise (FetchError if outcome["kind"] == "FetchError" else ChildError)(outcome["error"])
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = " (often: out of memory)" if name == "SIGKILL" else ""
+        raise CrashError(f"The process was ended by {name}{hint}.")
+    last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
+    raise CrashError(f"The process ended with code {code}: {last}")

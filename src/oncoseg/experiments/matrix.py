@@ -1,0 +1,288 @@
+"""The matrix: which models on which data with which prompts, written by hand as TOML.
+
+    name = "demo"
+
+    [dataset.phantom]                  # an id of your own
+    use = "phantom"                    # a name from `oncoseg datasets`
+    options = { cases = 10 }
+    split = { test = 0.4, seed = 0 }
+
+    [[cells]]                          # lists are multiplied out
+    dataset = "phantom"
+    model = ["unet", "unet.primakov"]
+    train = { steps = 300 }
+    seed = [0, 1]
+
+    [[cells]]
+    dataset = "phantom"
+    model = ["filled_box", "lite_medsam"]
+    prompt = ["box", { use = "box", jitter_mm = 5.0, repeats = 3 }]
+
+A combination that makes no sense (a model that takes no such prompt) stays in the plan with the reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from oncoseg.config import fill, load_toml, parse_settings
+from oncoseg.errors import ConfigError, suggest
+from oncoseg.evaluation.scoring import DEFAULT_METRICS, metric
+from oncoseg.experiments.specs import DatasetSpec, ModelSpec, PromptSpec
+from oncoseg.training.settings import TrainConfig
+
+#: How human readers are called in cells, tables and folders.
+HUMAN_READER = "human reader"
+_NO_PROMPT = PromptSpec()
+
+
+@dataclass(frozen=True)
+class Block:
+    """One `[[cells]]` table; lists are multiplied out.
+
+    Attributes:
+        dataset: ids of `[dataset.ID]` tables.
+        model: names with variant; the options, weights and training below go to each of them.
+        options: of the model.
+        weights: checkpoint to start from.
+        train: settings of the training loop; None uses the model as it comes.
+        fraction: shares of the training patients; 0 scores the model untrained.
+        prompt: simulators.
+        fold: of the data set's split.
+        seed: of initialisation, training and prompt draws; empty for the matrix's.
+        threshold: probability above which a voxel is tumour.
+        human_readers: score each reader against the consensus of the others.
+    """
+
+    dataset: tuple[str, ...]
+    model: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+    train: Mapping[str, Any] | None = None
+    fraction: tuple[float, ...] = (1.0,)
+    prompt: tuple[PromptSpec, ...] = (_NO_PROMPT,)
+    fold: tuple[int, ...] = (0,)
+    seed: tuple[int, ...] = ()
+    threshold: float = 0.5
+    human_readers: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.model and not self.human_readers:
+            raise ConfigError("[[cells]]: give model = [...] or human_readers = true.")
+        if self.train is None and self.fraction != (1.0,):
+            raise ConfigError("[[cells]]: fraction is the share of the training patients; give train = {...} too.")
+        if any(not 0 <= f <= 1 for f in self.fraction):
+            raise ConfigError(f"[[cells]]: fraction is {list(self.fraction)}; give shares from 0 to 1.")
+        if self.train is not None:
+            training_config(self.train, 0)
+        for prompt in self.prompt:
+            prompt.build()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration to run.
+
+    Attributes:
+        dataset_id: id of its table in the matrix, used in labels.
+        dataset, model, prompt: what meets; `model` is None for human readers.
+        train: settings of the training loop; None when the model is used as it comes.
+        fraction: share of the training patients; 0 when nothing is trained here.
+        fold, seed, threshold, metrics, protocols: see `Block` and `Matrix`.
+        cost: whether cost is measured.
+        skipped: why the combination makes no sense; None when it does.
+    """
+
+    dataset_id: str
+    dataset: DatasetSpec
+    model: ModelSpec | None
+    prompt: PromptSpec = _NO_PROMPT
+    train: Mapping[str, Any] | None = None
+    fraction: float = 0.0
+    fold: int = 0
+    seed: int = 0
+    threshold: float = 0.5
+    metrics: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ("case3d",)
+    cost: bool = True
+    skipped: str | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether the model is trained for this cell."""
+        return self.train is not None and self.fraction > 0
+
+    @property
+    def label(self) -> str:
+        """For people, e.g. "lite_medsam on lidc, box jitter 5 mm"."""
+        name = HUMAN_READER if self.model is None else self.model.name
+        parts = [f"{name} on {self.dataset_id}"]
+        parts += [self.prompt.label] if self.prompt.info is not None else []
+        parts += [f"{self.fraction:.0%} of training"] if self.train is not None and self.fraction != 1 else []
+        parts += [f"fold {self.fold}"] if self.fold else []
+        parts += [f"seed {self.seed}"] if self.seed else []
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All cells of a run.
+
+    Attributes:
+        name: of the run.
+        dataset: id -> data set.
+        cells: blocks that are multiplied out by `plan`.
+        seed: for blocks that name none.
+        metrics: what is measured.
+        protocol: scoring protocols.
+        cost: whether cost is measured.
+    """
+
+    name: str
+    dataset: Mapping[str, DatasetSpec]
+    cells: tuple[Block, ...]
+    seed: int = 0
+    metrics: tuple[str, ...] = tuple(DEFAULT_METRICS)
+    protocol: tuple[str, ...] = ("case3d",)
+    cost: bool = True
+
+    def __post_init__(self) -> None:
+        for name in self.metrics:
+            metric(name)
+        for name in itertools.chain.from_iterable(block.dataset for block in self.cells):
+            if name not in self.dataset:
+                raise ConfigError(f"[[cells]]: there is no [dataset.{name}]. {suggest(name, self.dataset)}")
+
+    def plan(self) -> list[Cell]:
+        """Every cell once, in the order of the file; impossible ones with `skipped` set.
+
+        Raises:
+            UnknownNameError: for a model, data set or simulator that is not on its shelf.
+        """
+        cells = itertools.chain.from_iterable(self._expand(block) for block in self.cells)
+        return list({cell_text(cell): cell for cell in cells}.values())
+
+    def _expand(self, block: Block) -> Iterable[Cell]:
+        seeds = block.seed or (self.seed,)
+        shared: dict[str, Any] = {"metrics": self.metrics, "protocols": self.protocol}
+        if block.human_readers:
+            for name in block.dataset:
+                yield Cell(name, self.dataset[name], None, seed=seeds[0], cost=False, **shared)
+        axes = (block.dataset, block.model, block.prompt, block.fraction, block.fold, seeds)
+        for name, model, prompt, fraction, fold, seed in itertools.product(*axes):
+            cell = Cell(
+                name,
+                self.dataset[name],
+                ModelSpec(model, block.options, block.weights),
+                prompt=prompt,
+                train=block.train,
+                fraction=0.0 if block.train is None else fraction,
+                fold=fold,
+                seed=seed,
+                threshold=block.threshold,
+                cost=self.cost,
+                **shared,
+            )
+            yield dataclasses.replace(cell, skipped=why_impossible(cell))
+
+
+def load_matrix(path: Path, overrides: Iterable[str] = ()) -> Matrix:
+    """Read a matrix.
+
+    Args:
+        path: TOML file.
+        overrides: `name=value` with dotted names, e.g. "dataset.lung1.options.root=/data/LUNG1".
+
+    Raises:
+        InputError: when the file is missing, or a name is on no shelf.
+        ConfigError: names the key that is unknown, missing or wrong.
+    """
+    values = _merge(load_toml(path), parse_settings(overrides))
+    tables = values.get("dataset", {})
+    if not isinstance(tables, Mapping) or not tables:
+        raise ConfigError(f"{path}: give at least one [dataset.NAME] table.")
+    datasets = {name: fill(DatasetSpec, _table(t, path), f"{path} [dataset.{name}]") for name, t in tables.items()}
+    blocks = values.get("cells", [])
+    if not isinstance(blocks, list) or not blocks:
+        raise ConfigError(f"{path}: give at least one [[cells]] table.")
+    cells = tuple(_block(b, f"{path} [[cells]] {n}") for n, b in enumerate(blocks, start=1))
+    as_lists = _lists(values, ("metrics", "protocol"))
+    return fill(Matrix, {**as_lists, "dataset": datasets, "cells": cells}, str(path))
+
+
+def training_config(settings: Mapping[str, Any], seed: int) -> TrainConfig:
+    """The `train` table of a matrix as the loop's configuration; the seed is the cell's.
+
+    Raises:
+        ConfigError: for an unknown or wrong setting, or a seed among them.
+    """
+    if "seed" in settings:
+        raise ConfigError("[[cells]]: the seed of a training is the cell's; write seed = [...] beside train.")
+    return fill(TrainConfig, {**settings, "seed": seed}, "[[cells]]: train")
+
+
+def why_impossible(cell: Cell) -> str | None:
+    """Why a model cannot meet a prompt or a training; None when it can."""
+    if cell.model is None:
+        return None
+    info, simulator = cell.model.info, cell.prompt.info
+    takes = " or ".join(info.prompts)
+    if simulator is None and info.prompts:
+        return f"{cell.model.name} needs a prompt ({takes}) and the cell gives none"
+    if simulator is not None and not set(simulator.prompts) <= set(info.prompts):
+        makes = ", ".join(simulator.prompts)
+        return f"{cell.model.name} takes {takes or 'no prompt'}, and {cell.prompt.use} makes {makes}"
+    if cell.trains and not info.trainable:
+        return f"{cell.model.name} cannot be trained"
+    if cell.trains and not cell.dataset.split.trains:
+        return f'all patients of {cell.dataset_id} are tested (split.test = "all"), so none is left for training'
+    if cell.fold >= max(cell.dataset.split.folds, 1) and cell.dataset.split.file is None:
+        return f"the split of {cell.dataset_id} has no fold {cell.fold}"
+    return None
+
+
+def cell_text(cell: Cell) -> str:
+    """What distinguishes cells of one matrix."""
+    return repr(dataclasses.replace(cell, skipped=None))
+
+
+def _block(values: Any, where: str) -> Block:
+    table = _lists(_table(values, where), ("dataset", "model", "fraction", "prompt", "fold", "seed"))
+    if "prompt" in table:
+        table["prompt"] = [_prompt(p, where) for p in table["prompt"]]
+    try:
+        return fill(Block, table, where)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("[[cells]]: ", f"{where}: ")) from error
+
+
+def _prompt(value: Any, where: str) -> PromptSpec:
+    if isinstance(value, str):
+        return PromptSpec(value)
+    table = dict(_table(value, f"{where}: 'prompt'"))
+    own: dict[str, Any] = {key: table.pop(key) for key in ("use", "repeats") if key in table}
+    return fill(PromptSpec, {**own, "options": {**table.pop("options", {}), **table}}, f"{where}: 'prompt'")
+
+
+def _lists(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """The same table where a single value may stand for a list of one."""
+    return {k: [v] if k in keys and not isinstance(v, list | tuple) else v for k, v in values.items()}
+
+
+def _table(value: Any, where: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where} must be a table, got {value!r}.")
+    return value
+
+
+def _merge(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in overrides.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged

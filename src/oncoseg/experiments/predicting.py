@@ -1,0 +1,161 @@
+"""The cases of one cell, one after another: prompted, predicted, written, scored. A failing case is recorded."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from oncoseg.case import Case
+from oncoseg.contracts import Dataset, Entry, Model
+from oncoseg.errors import InputError, OncosegError
+from oncoseg.experiments.doors import PromptDoor, ScoringDoor, ledger
+from oncoseg.experiments.gallery import picture
+from oncoseg.experiments.provenance import without_folders
+from oncoseg.experiments.readers import LEDGER, readings
+from oncoseg.experiments.store import MASKS, SLICES, write_slice
+from oncoseg.io.images import write_volume
+from oncoseg.prompt import MaskPrompt, Prompt, to_json
+from oncoseg.score import Ledger, Prediction, Score
+from oncoseg.volume import Volume
+
+_LOG = logging.getLogger(__name__)
+
+_SILENT = "The reference is empty, so no prompt could be made from it and nothing was predicted."
+
+#: What one bad case may raise without ending the cell: our errors, files, arithmetic of one image, memory.
+CASE_ERRORS = (OncosegError, OSError, ValueError, ArithmeticError, IndexError, RuntimeError, MemoryError)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came out of one prediction: its record and its scores, none after an error."""
+
+    prediction: Prediction
+    scores: tuple[Score, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One mask to be scored: what the model was given and what came out.
+
+    Attributes:
+        name: of the prediction: the case's, with "~2" for the second of several draws or "~reader_2".
+        reference, mask: bool, on the grid of the image.
+        given: what reached the model.
+        prompts: what it was given.
+        seconds: wall time of `predict`; None where nothing was computed.
+        notes: what the report must say about this prediction.
+    """
+
+    name: str
+    reference: Volume
+    mask: Volume
+    given: Ledger
+    prompts: tuple[Prompt, ...] = ()
+    seconds: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A model with the prompts it meets.
+
+    Attributes:
+        model: segments; it is given the image and the prompts, never the case.
+        door: makes the prompts.
+        repeats: draws a case.
+        threshold: probability above which a voxel is tumour.
+        roi: mask that is segmented.
+    """
+
+    model: Model
+    door: PromptDoor
+    repeats: int
+    threshold: float
+    roi: str
+
+    def __call__(self, case: Case) -> Iterator[Shown]:
+        """One mask a draw; raises what the model, the door or the case raise."""
+        for draw in range(1, self.repeats + 1):
+            name = case.name if self.repeats == 1 else f"{case.name}~{draw}"
+            prompts = self.door.prompts(case, self.roi, draw)
+            given = ledger(self.door, prompts, case.image)
+            started = time.perf_counter()
+            silent = given.silent_slices > 0
+            mask = _nothing(case.image) if silent else self._mask(case.image, prompts)
+            seconds = time.perf_counter() - started
+            yield Shown(name, case.mask(self.roi), mask, given, tuple(prompts), seconds, (_SILENT,) if silent else ())
+
+    def _mask(self, image: Volume, prompts: list[Prompt]) -> Volume:
+        name = self.model.info.full_name
+        probability = self.model.predict(image, prompts)
+        image.require_same_grid(probability, f"image and prediction of {name}")
+        probability.require_finite(f"The prediction of {name}")
+        return image.with_voxels(probability.voxels > self.threshold)
+
+
+def read_by_people(case: Case) -> Iterator[Shown]:
+    """One mask a reader, against the consensus of the other readers."""
+    for reading in readings(case):
+        yield Shown(f"{case.name}~{reading.reader}", reading.others, reading.drawn, LEDGER)
+
+
+def score_entry(
+    entry: Entry, dataset: Dataset, masks: Callable[[Case], Iterator[Shown]], *, door: ScoringDoor, folder: Path
+) -> list[Scored]:
+    """Everything of one case: masks and pictures are written to `folder`, records are returned.
+
+    Args:
+        entry: the case.
+        dataset: loads it.
+        masks: a `Predictor` or `read_by_people`.
+        door: scores.
+        folder: of the cell.
+
+    Returns:
+        One item a draw or reader; a single item with its error when the case failed.
+    """
+    try:
+        case = dataset.load(entry.case)
+        return [_keep(shown, case, door, folder) for shown in masks(case)]
+    except CASE_ERRORS as error:
+        _LOG.warning("case %s failed: %s", entry.case, error, exc_info=not isinstance(error, InputError))
+        return [Scored(_failed(entry, door.roi, error))]
+
+
+def _keep(shown: Shown, case: Case, door: ScoringDoor, folder: Path) -> Scored:
+    where = f"{MASKS}/{shown.name}.nii.gz"
+    write_volume(folder / where, shown.mask)
+    write_slice(folder / SLICES / f"{shown.name}.npz", picture(case.image, shown.reference, shown.mask, shown.prompts))
+    scores = door.scores(shown.reference, shown.mask, case=shown.name, patient=case.patient)
+    voxel = case.image.voxel_volume_mm3
+    prediction = Prediction(
+        case=shown.name,
+        patient=case.patient,
+        roi=door.roi,
+        ledger=shown.given,
+        level=shown.given.level,
+        prompts=to_json(p for p in shown.prompts if not isinstance(p, MaskPrompt)),
+        seconds=None if shown.seconds is None else round(shown.seconds, 4),
+        mask=where,
+        volume_reference_mm3=float(np.count_nonzero(shown.reference.voxels)) * voxel,
+        volume_prediction_mm3=float(np.count_nonzero(shown.mask.voxels)) * voxel,
+        facts=dict(case.facts),
+        notes=[*case.notes, *shown.notes],
+    )
+    return Scored(prediction, tuple(scores))
+
+
+def _failed(entry: Entry, roi: str, error: Exception) -> Prediction:
+    message = str(error) if isinstance(error, OncosegError) else f"{type(error).__name__}: {error}"
+    nothing = Prediction(entry.case, entry.patient, roi, Ledger(), 0, [], None, None)
+    return replace(nothing, error=without_folders(message))
+
+
+def _nothing(image: Volume) -> Volume:
+    return image.with_voxels(np.zeros(image.shape, bool))

@@ -1,0 +1,172 @@
+"""What a cell is made of, by name: a data set, a model, a prompt. Each spec opens the thing it names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from oncoseg import registry
+from oncoseg.case import TUMOUR
+from oncoseg.contracts import Dataset, Model, ModelInfo, Simulator, SimulatorInfo, choose_variant
+from oncoseg.errors import ConfigError, suggest
+
+#: Name of the simulator that makes no prompt.
+NO_PROMPT = "none"
+
+
+@dataclass(frozen=True)
+class SplitSpec:
+    """Who is tested; splits are by patient.
+
+    Attributes:
+        test: share of the patients, or "all" when nothing is trained on this data set.
+        validation: share of the remaining patients that chooses the checkpoint.
+        folds: cross-validation with that many folds in place of `test`; 0 for one split.
+        seed: of the draw.
+        file: a split file in place of all of that, see `experiments.splits`.
+    """
+
+    test: float | Literal["all"] = "all"
+    validation: float = 0.0
+    folds: int = 0
+    seed: int = 0
+    file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.test != "all" and not 0 < self.test < 1:
+            raise ConfigError(f'split: test is {self.test}; give a share between 0 and 1, or "all".')
+        if not 0 <= self.validation < 1:
+            raise ConfigError(f"split: validation is {self.validation}; give a share from 0 to below 1.")
+        if self.folds < 0 or self.folds == 1:
+            raise ConfigError(f"split: folds is {self.folds}; give 2 or more, or 0 for one split.")
+
+    @property
+    def trains(self) -> bool:
+        """Whether any patient is left for training."""
+        return self.file is not None or self.folds > 1 or self.test != "all"
+
+
+_ALL = SplitSpec()
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A data set of the shelf with its options.
+
+    Attributes:
+        use: name on the shelf.
+        options: for the data set's `build`.
+        split: who is tested.
+        cases: only these cases; empty for all.
+        roi: the mask that is predicted and scored.
+    """
+
+    use: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    split: SplitSpec = _ALL
+    cases: tuple[str, ...] = ()
+    roi: str = TUMOUR
+
+    def open(self) -> Dataset:
+        """Make the data set; raises what its `build` raises, and ConfigError for an unknown option."""
+        dataset: Dataset = _build(registry.load("datasets", self.use), f"data set {self.use}", options=self.options)
+        return dataset
+
+
+@dataclass(frozen=True)
+class PromptSpec:
+    """A prompt simulator with its options.
+
+    Attributes:
+        use: name on the shelf, "none" for no prompt.
+        options: for the simulator's `build`.
+        repeats: draws a case; every draw is one prediction, averaged per patient by the report.
+    """
+
+    use: str = NO_PROMPT
+    options: Mapping[str, Any] = field(default_factory=dict)
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise ConfigError(f"prompt {self.use}: repeats is {self.repeats}; give 1 or more.")
+
+    @property
+    def info(self) -> SimulatorInfo | None:
+        """What the simulator is; None for no prompt."""
+        if self.use == NO_PROMPT:
+            return None
+        info: SimulatorInfo = registry.load("prompts", self.use).INFO
+        return info
+
+    @property
+    def label(self) -> str:
+        """For tables, e.g. "box", "box jitter 5 mm", "none"."""
+        parts = [_in_words(name, value) for name, value in self.options.items() if value not in (0, 0.0)]
+        return " ".join([self.use.replace("_", " "), *parts])
+
+    @property
+    def jitter_mm(self) -> float | None:
+        """Jitter of a box in mm, 0 for an exact one; None for other prompts."""
+        info = self.info
+        return float(self.options.get("jitter_mm", 0.0)) if info is not None and "box" in info.prompts else None
+
+    def build(self) -> Simulator | None:
+        """Make the simulator; None for no prompt."""
+        if self.use == NO_PROMPT:
+            return None
+        module = registry.load("prompts", self.use)
+        simulator: Simulator = _build(module, f"prompt simulator {self.use}", options=self.options)
+        return simulator
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model of the shelf with its options and, if not the catalogue's, its weights.
+
+    Attributes:
+        name: with the variant, e.g. "unet.primakov".
+        options: for the model's `build`.
+        weights: a checkpoint; None for what `build` takes by default.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is, without building it.
+
+        Raises:
+            UnknownNameError: for a name or variant that is not on the shelf.
+        """
+        base, variant = registry.split_variant(self.name)
+        return choose_variant(registry.load("models", base).INFOS, variant)
+
+    def build(self) -> Model:
+        """Make the model; raises what its `build` raises, and ConfigError for an unknown option."""
+        base, variant = registry.split_variant(self.name)
+        module = registry.load("models", base)
+        model: Model = _build(module, f"model {self.name}", variant, options=self.options, weights=self.weights)
+        return model
+
+
+def _build(module: ModuleType, what: str, *arguments: Any, options: Mapping[str, Any], **others: Any) -> Any:
+    parameters = inspect.signature(module.build).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for name in options:
+        if not takes_any and name not in parameters:
+            raise ConfigError(f"{what}: unknown option '{name}'. {suggest(name, parameters)}")
+    return module.build(*arguments, **others, **options)
+
+
+def _in_words(name: str, value: Any) -> str:
+    for unit in ("mm", "px"):
+        if name.endswith(f"_{unit}"):
+            return f"{name.removesuffix(f'_{unit}').replace('_', ' ')} {value:g} {unit}"
+    return f"{name.replace('_', ' ')} {value}"
