@@ -1,0 +1,286 @@
+"""DICOM images: series found by their identifiers, slices put in order, pixels straight into one array.
+
+Writing of clinical results belongs beside the readers of `io.rtstruct` and `io.seg`; DICOM images are
+only read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+
+from oncoseg.errors import InputError
+from oncoseg.io.dicom_grid import Grid, order_slices
+from oncoseg.io.dicom_header import Header, read_header
+from oncoseg.io.rescale import rescale_in_place
+from oncoseg.volume import Volume
+
+#: Modalities whose series are images (RTSTRUCT, SEG, SR ... are not).
+IMAGE_MODALITIES = frozenset({"CT", "MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "OT"})
+#: fact -> DICOM keyword; none of them identifies a person.
+_FACTS = {
+    "modality": "Modality",
+    "manufacturer": "Manufacturer",
+    "scanner": "ManufacturerModelName",
+    "kvp": "KVP",
+    "slice_thickness_mm": "SliceThickness",
+    "kernel": "ConvolutionKernel",
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """The files of one DICOM series.
+
+    Attributes:
+        uid: SeriesInstanceUID.
+        study: StudyInstanceUID.
+        patient: PatientID.
+        modality: CT, MR, RTSTRUCT, SEG ...
+        description: SeriesDescription, free text of the site; "" when absent.
+        frame_of_reference: FrameOfReferenceUID; "" when absent (RTSTRUCT keeps its own inside).
+        headers: one a file, in order of file name.
+        facts: modality, manufacturer, scanner, kvp, slice_thickness_mm, kernel, where the file gives them;
+            numbers as float.
+    """
+
+    uid: str
+    study: str
+    patient: str
+    modality: str
+    description: str
+    frame_of_reference: str
+    headers: tuple[Header, ...] = field(repr=False)
+    facts: Mapping[str, str | float] = field(default_factory=dict, repr=False)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of the series, in order of file name."""
+        return tuple(header.path for header in self.headers)
+
+    def __str__(self) -> str:
+        named = f" '{self.description}'" if self.description else ""
+        return (
+            f"{self.modality}{named}, {len(self.headers)} file(s), patient {self.patient or '(none)'}, "
+            f"series {self.uid}, e.g. {self.headers[0].path}"
+        )
+
+
+def find_series(folder: Path) -> list[Series]:
+    """Every DICOM series in a folder and the folders below, whatever their names.
+
+    Files are grouped by PatientID, StudyInstanceUID, SeriesInstanceUID and Modality; files that are not
+    DICOM are passed over.
+
+    Returns:
+        Series in order of patient, study, modality and UID; empty when there is no DICOM file.
+
+    Raises:
+        InputError: when `folder` is no folder, or a DICOM file in it is damaged.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder. Give the folder that holds the DICOM files.")
+    return group_series(path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def group_series(paths: Iterable[Path]) -> list[Series]:
+    """`find_series` for a list of files."""
+    groups: dict[tuple[str, ...], list[Header]] = {}
+    for path in paths:
+        header = read_header(path)
+        if header is not None and header.text("SOPInstanceUID"):
+            keys = ("PatientID", "StudyInstanceUID", "Modality", "SeriesInstanceUID")
+            groups.setdefault(tuple(header.text(key) for key in keys), []).append(header)
+    return [_series(key, headers) for key, headers in sorted(groups.items(), key=lambda item: item[0])]
+
+
+def choose_image(series: Sequence[Series], where: Path) -> Series:
+    """The only image series among `series`.
+
+    Raises:
+        InputError: when there is none, or several (they are listed with the way to choose).
+    """
+    images = [s for s in series if s.modality in IMAGE_MODALITIES]
+    if len(images) == 1:
+        return images[0]
+    if not images:
+        found = "; it holds " + ", ".join(sorted({s.modality for s in series})) if series else ""
+        raise InputError(f"{where} holds no DICOM image series{found}. Give the folder of a CT, MR or PET series.")
+    listed = "\n".join(f"  {s}" for s in images)
+    raise InputError(
+        f"{where} holds {len(images)} image series:\n{listed}\n"
+        "Choose one by giving the path of any one of its files instead of the folder."
+    )
+
+
+def read_image(path: Path) -> Volume:
+    """The image in a folder, or the whole series that one DICOM file belongs to.
+
+    Raises:
+        InputError: as `choose_image` and `read_series`; for a file that is not DICOM.
+    """
+    if path.is_dir():
+        return read_series(choose_image(find_series(path), path))
+    header = read_header(path)
+    if header is None:
+        raise InputError(f"{path} is not a DICOM file (no DICM mark at byte 128).")
+    wanted = header.text("SeriesInstanceUID")
+    neighbours = group_series(sorted(p for p in path.parent.iterdir() if p.is_file()))
+    return read_series(choose_image([s for s in neighbours if s.uid == wanted], path))
+
+
+def read_files(paths: Sequence[Path]) -> Volume:
+    """The volume that the given slices form; `read_series` of their one series."""
+    return read_series(choose_image(group_series(paths), paths[0].parent if paths else Path()))
+
+
+def read_series(series: Series) -> Volume:
+    """The image of a series, in HU for CT.
+
+    Slices are ordered by position along their normal, whatever their names and numbers, and RescaleSlope
+    and RescaleIntercept are applied slice by slice. Oblique orientation and gantry tilt are in the affine.
+    Values below -1024 HU (padding outside the scanner's circle) are kept.
+
+    Returns:
+        int16 voxels where that is exact for every slice, otherwise float32.
+
+    Raises:
+        InputError: names files and positions; see `dicom_grid.order_slices`. Also for multi-frame and
+            colour images, and for missing or truncated pixel data.
+    """
+    for header in series.headers:
+        _require_plain_image(header)
+    grid = order_slices(series.headers)
+    voxels = _read_sixteen_bit(grid)
+    return Volume(_read_any(grid) if voxels is None else voxels, grid.affine)
+
+
+def _series(key: tuple[str, ...], headers: list[Header]) -> Series:
+    patient, study, modality, uid = key
+    first = headers[0]
+    facts: dict[str, str | float] = {}
+    for name, keyword in _FACTS.items():
+        if text := first.text(keyword):
+            facts[name] = first.number(keyword, 0.0) if keyword in ("KVP", "SliceThickness") else text
+    return Series(
+        uid=uid,
+        study=study,
+        patient=patient,
+        modality=modality,
+        description=first.text("SeriesDescription"),
+        frame_of_reference=first.text("FrameOfReferenceUID"),
+        headers=tuple(headers),
+        facts=MappingProxyType(facts),
+    )
+
+
+def _require_plain_image(header: Header) -> None:
+    if not header.text("Rows"):
+        raise InputError(
+            f"{header.path} ({header.text('Modality') or 'no modality'}) is not an image: it has no pixels."
+        )
+    if header.number("NumberOfFrames", 1) > 1:
+        raise InputError(
+            f"{header.path} is a multi-frame image, which oncoseg does not read. "
+            "Convert the series to one file a slice, or to NIfTI (dcm2niix)."
+        )
+    if header.number("SamplesPerPixel", 1) != 1:
+        raise InputError(f"{header.path} is a colour image; HU or intensities are needed.")
+
+
+def _bytes_per_voxel(header: Header) -> int:
+    bits = header.count("BitsAllocated")
+    if bits not in (8, 16, 32):
+        raise InputError(f"{header.path}: BitsAllocated is {bits}; 8, 16 and 32 are read.")
+    return bits // 8
+
+
+def _read_sixteen_bit(grid: Grid) -> NDArray[np.int16] | None:
+    """The volume read without a second array; None when it needs decoding or floating point."""
+    headers = grid.headers
+    if any(h.pixel_offset is None or _bytes_per_voxel(h) != 2 for h in headers):
+        return None
+    _require_size(grid.shape, headers)
+    voxels = np.empty(grid.shape, np.int16)
+    for plane, header in zip(voxels, headers, strict=True):
+        _read_plane(plane, header)
+        stored = _stored(plane, header)
+        if not rescale_in_place(stored, header.number("RescaleSlope", 1.0), header.number("RescaleIntercept", 0.0)):
+            return None
+    return voxels
+
+
+def _read_any(grid: Grid) -> NDArray[Any]:
+    """Float32 volume of slices in any encoding."""
+    voxels = np.empty(grid.shape, np.float32)
+    for plane, header in zip(voxels, grid.headers, strict=True):
+        if header.pixel_offset is None:
+            stored = _decode(header, grid.shape[1:])
+        else:
+            _require_size(grid.shape, [header])
+            buffer = np.empty(grid.shape[1:], f"<u{_bytes_per_voxel(header)}")
+            _read_plane(buffer, header)
+            stored = _stored(buffer, header)
+        slope, intercept = header.number("RescaleSlope", 1.0), header.number("RescaleIntercept", 0.0)
+        plane[:] = stored * np.float64(slope) + np.float64(intercept)
+    whole = voxels.astype(np.int16) if np.abs(voxels).max() <= np.iinfo(np.int16).max else None
+    return whole if whole is not None and np.array_equal(whole, voxels) else voxels
+
+
+def _require_size(shape: tuple[int, int, int], headers: Sequence[Header]) -> None:
+    """Raise before memory is taken when headers announce other sizes than their pixel data have."""
+    for header in headers:
+        needed = shape[1] * shape[2] * _bytes_per_voxel(header)
+        if header.pixel_length not in (needed, needed + needed % 2):
+            raise InputError(
+                f"{header.path}: its pixel data have {header.pixel_length} bytes, {shape[1]} rows x {shape[2]} columns "
+                f"need {needed}. The file is damaged; export it again."
+            )
+
+
+def _read_plane(plane: NDArray[Any], header: Header) -> None:
+    """Fill one slice with the file's bytes."""
+    descriptor = os.open(header.path, os.O_RDONLY)
+    try:
+        count = os.preadv(descriptor, [plane.reshape(-1).view(np.uint8)], header.pixel_offset or 0)
+    finally:
+        os.close(descriptor)
+    if count != plane.nbytes:
+        raise InputError(
+            f"{header.path} is truncated: {count} of {plane.nbytes} bytes of pixel data. Copy or export it again."
+        )
+
+
+def _stored(plane: NDArray[Any], header: Header) -> NDArray[Any]:
+    """The slice's bytes as the numbers its header says, without the bits it does not use."""
+    signed = header.text("PixelRepresentation") == "1"
+    size = plane.dtype.itemsize
+    stored = plane.view(f"<{'i' if signed else 'u'}{size}")
+    unused = size * 8 - int(header.number("BitsStored", size * 8))
+    if 0 < unused < size * 8:
+        # Old scanners keep overlays in the unused bits (retired in PS3.5); the sign fills them otherwise.
+        np.left_shift(stored, unused, out=stored)
+        np.right_shift(stored, unused, out=stored)
+    return stored
+
+
+def _decode(header: Header, shape: tuple[int, int]) -> NDArray[Any]:
+    """Pixels of a slice in a compressed, big-endian or deflated transfer syntax, by pydicom's decoders."""
+    try:
+        pixels: NDArray[Any] = pydicom.dcmread(header.path).pixel_array
+    except (AttributeError, ValueError, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+        raise InputError(
+            f"{header.path}: its pixel data (transfer syntax {header.transfer_syntax}) cannot be decoded: {error}. "
+            "For compressed images install a decoder (pip install pylibjpeg[all]) or export uncompressed."
+        ) from error
+    if pixels.shape != shape:
+        raise InputError(f"{header.path}: pixel data of shape {pixels.shape}, but Rows x Columns are {shape}.")
+    return pixels

@@ -1,0 +1,283 @@
+"""DICOM image series with the RTSTRUCT and SEG objects that were drawn on them, as cases.
+
+Files are told apart by their identifiers; folder and file names mean nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_partial
+
+from oncoseg.case import TUMOUR, Case
+from oncoseg.contracts import DatasetInfo, Entry
+from oncoseg.errors import InputError, UnknownNameError
+from oncoseg.fingerprint import fingerprint
+from oncoseg.io.dicom import Series, find_series, group_series, read_series
+from oncoseg.io.dicom_grid import order_slices
+from oncoseg.io.dicom_header import read_header
+from oncoseg.io.rtstruct import read_rois
+from oncoseg.io.seg import read_segments
+from oncoseg.volume import Volume
+
+#: ROI name here -> regular expressions for names in the files, tried in turn, without regard to case.
+Aliases = Mapping[str, Sequence[str]]
+
+_CONTOURS = 0x30060039  # ROIContourSequence: the long part of an RTSTRUCT, after the names
+_FUNCTIONAL_GROUPS = 0x52009229  # SharedFunctionalGroupsSequence: the long part of a SEG
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An RTSTRUCT or SEG object, known by its head.
+
+    Attributes:
+        path: the file.
+        modality: "RTSTRUCT" or "SEG".
+        names: of its ROIs (RTSTRUCT) or segment descriptions (SEG), in file order.
+        series: SeriesInstanceUIDs it refers to.
+    """
+
+    path: Path
+    modality: str
+    names: tuple[str, ...]
+    series: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Study:
+    """An image series and what was drawn on it.
+
+    Attributes:
+        case, patient: names; the case is the patient, numbered where a patient has several series.
+        image: the series.
+        drawings: in order of file name.
+        problem: why it cannot be used, None when its headers are in order.
+    """
+
+    case: str
+    patient: str
+    image: Series
+    drawings: tuple[Drawing, ...]
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class ReadingRules:
+    """What is taken from the drawings of a study.
+
+    Attributes:
+        aliases: ROI name -> patterns; the first pattern that fits any name decides. `tumour` must be among them.
+        prefer: which object is read when a study has both.
+        several: when the deciding pattern fits several names: their "union", or the "first" in file order.
+        suspects: case -> what others reported about it; noted with the case, which is decided by checks alone.
+    """
+
+    aliases: Aliases
+    prefer: Literal["RTSTRUCT", "SEG"] = "RTSTRUCT"
+    several: Literal["union", "first"] = "union"
+    suspects: Mapping[str, str] = field(default_factory=dict)
+
+
+class StudyDataset:
+    """A data set of DICOM studies; what `oncoseg.datasets` builds from a DICOM tree.
+
+    Attributes:
+        info: what the data set is.
+        excluded: case -> reason, for everything that was found and cannot be used by its headers.
+    """
+
+    def __init__(self, info: DatasetInfo, root: Path, rules: ReadingRules) -> None:
+        self.info, self.root, self.rules = info, root, rules
+        studies = find_studies(root)
+        problems = {s.case: s.problem or _without_tumour(s, rules) for s in studies}
+        self.excluded: dict[str, str] = {case: reason for case, reason in problems.items() if reason}
+        self._studies = {s.case: s for s in studies if s.case not in self.excluded}
+        for case, reason in self.excluded.items():
+            _logger.warning("%s: case %s is left out: %s", info.name, case, reason)
+        if not studies:
+            raise InputError(f"{root} holds no DICOM image series. {info.summary}")
+
+    def entries(self) -> Sequence[Entry]:
+        """Every case that is not excluded, sorted by name."""
+        return [Entry(s.case, s.patient) for s in self._studies.values()]
+
+    def load(self, case: str) -> Case:
+        """Read image and masks of one case.
+
+        Raises:
+            UnknownNameError: for a name not in `entries`; says why when it is excluded.
+            InputError: names the file that is wrong.
+        """
+        if case in self.excluded:
+            raise InputError(f"case {case} of {self.info.name} is left out: {self.excluded[case]}")
+        if case not in self._studies:
+            raise UnknownNameError(f"case of {self.info.name}", case, self._studies)
+        return read_study(self._studies[case], self.rules)
+
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of names and contents of all files that are read."""
+        files = (f for s in self._studies.values() for f in (*s.image.files, *(d.path for d in s.drawings)))
+        about = {"prefer": self.rules.prefer, "several": self.rules.several, "aliases": dict(self.rules.aliases)}
+        return fingerprint(self.root, files, about)
+
+
+def find_studies(root: Path) -> list[Study]:
+    """Every image series below a folder with its drawings, sorted by case name.
+
+    A drawing belongs to the series it refers to; when that series is not there, to the only image series
+    of its study. Series with damaged, missing or duplicated slices are listed with their `problem`.
+
+    Raises:
+        InputError: when `root` is no folder.
+    """
+    series = _find_readable_series(root)
+    images = [s for s in series if s.modality in ("CT", "MR", "PT")]
+    drawings = [d for s in series if s.modality in ("RTSTRUCT", "SEG") for d in _drawings(s, images)]
+    counts = Counter(s.patient for s in images)
+    numbers: Counter[str] = Counter()
+    studies = []
+    for image in images:
+        numbers[image.patient] += 1
+        name = re.sub(r"[^\w.-]+", "_", image.patient) or "patient"
+        case = name if counts[image.patient] == 1 else f"{name}_{numbers[image.patient]}"
+        own = tuple(d for d, uid in drawings if uid == image.uid)
+        studies.append(Study(case, image.patient or name, image, own, _problem(image, own)))
+    return sorted(studies, key=lambda s: s.case)
+
+
+def read_study(study: Study, rules: ReadingRules) -> Case:
+    """Image and masks of one study; `tumour` is there and not empty.
+
+    Raises:
+        InputError: names the file, and the ROIs it has where none is the tumour.
+    """
+    drawing = _chosen_drawing(study, rules)
+    if drawing is None:
+        raise InputError(f"case {study.case}: {study.problem or _without_tumour(study, rules)}")
+    image = read_series(study.image)
+    chosen = {roi: names for roi in rules.aliases if (names := _matching(drawing.names, rules.aliases[roi]))}
+    notes = []
+    if len(chosen[TUMOUR]) > 1:
+        notes.append(f"tumour: {rules.several} of {', '.join(chosen[TUMOUR])}")
+    if study.case in rules.suspects:
+        notes.append(f"known as suspicious ({rules.suspects[study.case]}); all checks passed")
+    taken = {roi: names if rules.several == "union" else names[:1] for roi, names in chosen.items()}
+    read = _read_masks(drawing, image, {name for names in taken.values() for name in names})
+    masks = {roi: _union([read[name] for name in names]) for roi, names in taken.items()}
+    if not masks[TUMOUR].voxels.any():
+        raise InputError(f"{drawing.path}: {', '.join(taken[TUMOUR])} holds no voxel of the image.")
+    facts = {"slice_spacing_mm": image.spacing[0], "pixel_spacing_mm": image.spacing[1], **study.image.facts}
+    return Case(study.case, study.patient, image, masks, facts, tuple(notes))
+
+
+def _find_readable_series(root: Path) -> list[Series]:
+    try:
+        return find_series(root)
+    except InputError:
+        if not root.is_dir():
+            raise
+    readable = []
+    for path in sorted(p for p in root.rglob("*") if p.is_file()):
+        try:
+            read_header(path)
+        except InputError as error:
+            _logger.warning("%s", error)
+        else:
+            readable.append(path)
+    return group_series(readable)
+
+
+def _drawings(series: Series, images: Sequence[Series]) -> Iterator[tuple[Drawing, str]]:
+    """Each file of a series of drawings with the UID of the image it belongs to."""
+    known = {s.uid for s in images}
+    same_study = [s.uid for s in images if (s.patient, s.study) == (series.patient, series.study)]
+    for path in series.files:
+        try:
+            drawing = _read_head(path, series.modality)
+        except InputError as error:
+            _logger.warning("%s", error)
+            continue
+        owners = [uid for uid in drawing.series if uid in known] or same_study
+        if len(owners) == 1:
+            yield drawing, owners[0]
+        else:
+            _logger.warning("%s refers to no image series below the folder; it is not used.", path)
+
+
+def _read_head(path: Path, modality: str) -> Drawing:
+    stop = _CONTOURS if modality == "RTSTRUCT" else _FUNCTIONAL_GROUPS
+    try:
+        with path.open("rb") as stream:
+            head = read_partial(stream, stop_when=lambda tag, vr, length: int(tag) >= stop)
+        if modality == "RTSTRUCT":
+            names = [str(roi.get("ROIName", "")) for roi in head.get("StructureSetROISequence", [])]
+        else:
+            names = [segment_name(s) for s in head.get("SegmentSequence", [])]
+        return Drawing(path, modality, tuple(names), frozenset(_referenced(head)))
+    except (InvalidDicomError, AttributeError, ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path} is a damaged {modality}: {error}.") from error
+
+
+def segment_name(segment: pydicom.Dataset) -> str:
+    """A segment's description, or its label where there is none."""
+    return str(segment.get("SegmentDescription") or segment.get("SegmentLabel", ""))
+
+
+def _referenced(head: pydicom.Dataset) -> Iterator[str]:
+    for series in head.get("ReferencedSeriesSequence", []):
+        yield str(series.get("SeriesInstanceUID", ""))
+    for frame in head.get("ReferencedFrameOfReferenceSequence", []):
+        for study in frame.get("RTReferencedStudySequence", []):
+            for series in study.get("RTReferencedSeriesSequence", []):
+                yield str(series.get("SeriesInstanceUID", ""))
+
+
+def _problem(image: Series, drawings: Sequence[Drawing]) -> str | None:
+    """What headers alone say against a study."""
+    try:
+        order_slices(image.headers)
+    except InputError as error:
+        return str(error)
+    return None if drawings else f"no readable RTSTRUCT or SEG refers to {image}"
+
+
+def _without_tumour(study: Study, rules: ReadingRules) -> str | None:
+    if _chosen_drawing(study, rules) is not None:
+        return None
+    found = "; ".join(f"{d.path} has {', '.join(d.names) or 'no ROI'}" for d in study.drawings)
+    patterns = ", ".join(rules.aliases[TUMOUR])
+    return f"no ROI fits the patterns for the tumour ({patterns}): {found}. Set the option `tumour` to add a pattern."
+
+
+def _chosen_drawing(study: Study, rules: ReadingRules) -> Drawing | None:
+    """The first drawing with a tumour, of the preferred kind if there is one."""
+    fitting = [d for d in study.drawings if _matching(d.names, rules.aliases[TUMOUR])]
+    return min(fitting, key=lambda d: d.modality != rules.prefer, default=None)
+
+
+def _matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """The names that the first fitting pattern fits."""
+    names = list(dict.fromkeys(names))
+    for pattern in patterns:
+        fitting = [n for n in names if re.search(pattern, n.strip(), re.IGNORECASE)]
+        if fitting:
+            return fitting
+    return []
+
+
+def _union(masks: Sequence[Volume]) -> Volume:
+    joined = masks[0].voxels.copy()
+    for mask in masks[1:]:
+        joined |= mask.voxels
+    return masks[0].with_voxels(joined)
