@@ -1,0 +1,160 @@
+"""One optimiser step: from batches to moved weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from oncoseg.contracts import Trainable
+from oncoseg.errors import ConfigError, OncosegError, UnknownNameError
+from oncoseg.training.checkpoint import optimiser_tensors, restore_optimiser
+from oncoseg.training.loader import Batch
+from oncoseg.training.settings import TrainConfig
+from oncoseg.weights.loading import load_strictly
+
+_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_NETWORK = "network."
+
+
+class Descent:
+    """A model with one optimiser for each of its parameter groups.
+
+    Raises:
+        ConfigError: for a device that is not there.
+        UnknownNameError: for a rate of a parameter group the model does not have.
+    """
+
+    def __init__(self, model: Trainable, config: TrainConfig) -> None:
+        self.model, self.config = model, config
+        self.device = _device(config.device)
+        model.network.to(self.device)
+        self.groups = {name: [p for p in group if p.requires_grad] for name, group in model.parameter_groups().items()}
+        for name in config.group_rates:
+            self._group(name)
+        self.optimisers = {name: _optimiser(group, config) for name, group in self.groups.items()}
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
+
+    def step(self, batches: Sequence[Batch], number: int, rate: float) -> dict[str, float]:
+        """Descend each loss of the model in turn; each moves the parameters of its own group alone.
+
+        Args:
+            batches: whose mean loss is descended; they go through the network one after the other.
+            number: of the step; random choices of the network come from it.
+            rate: learning rate before `group_rates`.
+
+        Returns:
+            Loss by name of its parameter group.
+
+        Raises:
+            UnknownNameError: when a loss names no parameter group.
+            OncosegError: when a loss is not a finite number.
+        """
+        self.model.network.train()
+        for name, optimiser in self.optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = rate * self.config.group_rates.get(name, 1.0)
+        pending = [self.model.losses({key: value.to(self.device) for key, value in b.items()}) for b in batches]
+        losses: dict[str, float] = {}
+        while turn := self._turn(pending, [number, len(losses)]):
+            name, loss = turn
+            if self.config.clip:
+                self.scaler.unscale_(self.optimisers[name])
+                nn.utils.clip_grad_norm_(self.groups[name], self.config.clip)
+            self.scaler.step(self.optimisers[name])
+            self.scaler.update()
+            losses[name] = loss
+        return losses
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, float] | None]:
+        """Tensors of network and optimisers, and the counters of the loss scale where there is one."""
+        tensors = {_NETWORK + name: tensor for name, tensor in self.model.network.state_dict().items()}
+        for name, optimiser in self.optimisers.items():
+            tensors |= optimiser_tensors(name, optimiser)
+        return tensors, self.scaler.state_dict() or None
+
+    def restore(self, tensors: Mapping[str, Tensor], scaler: Mapping[str, float] | None) -> None:
+        """Take over what `state` gave."""
+        network = {name.removeprefix(_NETWORK): t for name, t in tensors.items() if name.startswith(_NETWORK)}
+        load_strictly(self.model.network, network, "The saved state")
+        for name, optimiser in self.optimisers.items():
+            restore_optimiser(name, optimiser, tensors)
+        if scaler:
+            self.scaler.load_state_dict(dict(scaler))
+
+    def _turn(self, pending: Sequence[Iterator[tuple[str, Tensor]]], place: list[int]) -> tuple[str, float] | None:
+        """Gradients of the next loss of every batch, averaged; None when the losses are at their end."""
+        name, total = "", 0.0
+        for index, losses in enumerate(pending):
+            torch.manual_seed(_seed([self.config.seed, *place, index]))
+            with torch.autocast(
+                self.device.type, _PRECISIONS[self.config.precision], self.config.precision != "float32"
+            ):
+                following = next(losses, None)
+            if following is None:
+                return None
+            name, loss = following
+            share = loss / len(pending)
+            total += share.item()
+            if not math.isfinite(total):
+                raise OncosegError(
+                    f"Loss '{name}' became {total} at step {place[0]}. Lower the learning rate, clip gradients, "
+                    "or train in float32."
+                )
+            if index == 0:
+                self.optimisers[self._group(name)].zero_grad()
+            self.scaler.scale(share).backward(inputs=self.groups[name])
+        return name, total
+
+    def _group(self, name: str) -> str:
+        if name not in self.groups:
+            raise UnknownNameError(f"parameter group of {self.model.info.full_name}", name, self.groups)
+        return name
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Deterministic kernels inside the block (on an accelerator where they exist); the caller's random state after it."""
+    before, warning = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warning)
+
+
+def _seed(place: list[int]) -> int:
+    """A seed for torch from numbers, the same on every machine."""
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint32)[0])
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"Device '{name}' cannot be used here ({error}). Choose cpu or auto.") from error
+    return device
+
+
+def _optimiser(parameters: list[nn.Parameter], config: TrainConfig) -> Optimizer:
+    rate, decay = config.learning_rate, config.weight_decay
+    match config.optimiser:
+        case "adamw":
+            return AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+        case "adam":
+            return Adam(parameters, lr=rate, weight_decay=decay, fused=True)
+        case "sgd":
+            nesterov = config.momentum > 0
+            return SGD(parameters, lr=rate, weight_decay=decay, momentum=config.momentum, nesterov=nesterov, fused=True)
