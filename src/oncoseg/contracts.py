@@ -102,7 +102,7 @@ Sample = dict[str, Any]
 
 
 @runtime_checkable
-class Trainable(Protocol):
+class Trainable(Model, Protocol):
     """A model that one plain loop can train."""
 
     info: ModelInfo
