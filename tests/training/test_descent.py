@@ -1,0 +1,132 @@
+"""Optimiser steps: accumulation, several losses, clipping, bad numbers."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from oncoseg.errors import ConfigError, OncosegError, UnknownNameError
+from oncoseg.models import unet
+from oncoseg.training.descent import Descent
+from oncoseg.training.settings import TrainConfig
+
+
+class Pair:
+    """A generator that makes numbers and a critic that judges them, like a GAN of one weight each."""
+
+    info = unet.INFOS[0]
+
+    def __init__(self):
+        self.network = nn.ModuleDict({"generator": nn.Linear(1, 1, bias=False), "critic": nn.Linear(1, 1, bias=False)})
+        nn.init.ones_(self.network["generator"].weight)
+        nn.init.ones_(self.network["critic"].weight)
+        self.seen = []
+
+    def weights(self):
+        return {name: part.weight.item() for name, part in self.network.items()}
+
+    def losses(self, batch):
+        fake = self.network["generator"](batch["x"])
+        yield "critic", self.network["critic"](fake.detach()).mean()
+        self.seen.append(self.weights())
+        yield "generator", -self.network["critic"](fake).mean()
+
+    def parameter_groups(self):
+        return {name: part.parameters() for name, part in self.network.items()}
+
+
+def sgd(**changes):
+    return TrainConfig(
+        **{"steps": 1, "optimiser": "sgd", "momentum": 0.0, "weight_decay": 0.0, "learning_rate": 0.1} | changes
+    )
+
+
+def test_each_loss_moves_its_own_group_and_the_next_one_sees_it():
+    model = Pair()
+    losses = Descent(model, sgd(device="cpu")).step([{"x": torch.ones(4, 1)}], 0, 0.1)
+    assert model.seen == [{"generator": 1.0, "critic": pytest.approx(0.9)}]
+    assert model.weights() == pytest.approx({"generator": 1 + 0.1 * 0.9, "critic": 0.9})
+    assert losses == pytest.approx({"critic": 1.0, "generator": -0.9})
+
+
+def test_a_group_can_have_its_own_rate():
+    model = Pair()
+    Descent(model, sgd(group_rates={"critic": 0.5})).step([{"x": torch.ones(4, 1)}], 0, 0.1)
+    assert model.weights()["critic"] == pytest.approx(0.95)
+
+
+def test_two_losses_accumulate_in_turn():
+    whole, halves = Pair(), Pair()
+    x = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
+    Descent(whole, sgd()).step([{"x": x}], 0, 0.1)
+    Descent(halves, sgd()).step([{"x": x[:2]}, {"x": x[2:]}], 0, 0.1)
+    assert halves.weights() == pytest.approx(whole.weights())
+
+
+def test_accumulated_batches_equal_one_large_batch(make_case, make_model):
+    options = {"dropout": 0.0, "norm": "instance", "entropy": 1.0}
+    batch = torch.utils.data.default_collate(_samples(make_model, make_case))
+    whole, parts = make_model(**options), make_model(**options)
+    Descent(whole, sgd(batch=8)).step([batch], 0, 0.1)
+    Descent(parts, sgd(batch=2, accumulate=4)).step(
+        [{key: value[k : k + 2] for key, value in batch.items()} for k in range(0, 8, 2)], 0, 0.1
+    )
+    for one, other in zip(whole.network.parameters(), parts.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def _samples(make_model, make_case):
+    made = [s for n in range(2) for s in make_model().samples(make_case(n), np.random.default_rng(n))]
+    return made[:8]
+
+
+def test_gradients_are_clipped_to_the_norm():
+    model = Pair()
+    Descent(model, sgd(clip=0.01)).step([{"x": torch.full((4, 1), 100.0)}], 0, 0.1)
+    assert model.weights()["critic"] == pytest.approx(1 - 0.1 * 0.01, rel=1e-4)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "adam", "sgd"])
+def test_the_state_restores_weights_and_optimiser(optimiser, make_model, make_case):
+    config = TrainConfig(steps=4, optimiser=optimiser, learning_rate=1e-3, momentum=0.9)
+    batch = torch.utils.data.default_collate(_samples(make_model, make_case))
+    straight = make_model()
+    descent = Descent(straight, config)
+    for step in range(4):
+        if step == 2:
+            saved, scaler = descent.state()
+            saved = {name: tensor.clone() for name, tensor in saved.items()}
+        descent.step([batch], step, 1e-3)
+    resumed = make_model()
+    again = Descent(resumed, config)
+    again.restore(saved, scaler)
+    for step in (2, 3):
+        again.step([batch], step, 1e-3)
+    expected, found = descent.state()[0], again.state()[0]
+    assert expected.keys() == found.keys()
+    assert any(name.startswith("optimiser.network.0.") for name in expected)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_dropout_depends_on_the_step_and_nothing_else(make_model, make_case):
+    batch = torch.utils.data.default_collate(_samples(make_model, make_case))
+    losses = []
+    for disturb in (False, True):
+        descent = Descent(make_model(dropout=0.5), sgd())
+        if disturb:
+            torch.rand(17)
+        losses.append(descent.step([batch], 3, 1e-3))
+    other_step = Descent(make_model(dropout=0.5), sgd()).step([batch], 4, 1e-3)
+    assert losses[0] == losses[1] != other_step
+
+
+def test_a_loss_that_is_not_a_number_ends_the_training_with_a_way_out():
+    with pytest.raises(OncosegError, match=r"'critic' became nan at step 7\. Lower the learning rate"):
+        Descent(Pair(), sgd()).step([{"x": torch.full((2, 1), float("nan"))}], 7, 0.1)
+
+
+def test_unknown_groups_and_devices_are_refused():
+    with pytest.raises(UnknownNameError, match="Did you mean: critic"):
+        Descent(Pair(), sgd(group_rates={"critik": 1.0}))
+    with pytest.raises(ConfigError, match="cannot be used here"):
+        Descent(Pair(), sgd(device="quantum"))
