@@ -1,0 +1,53 @@
+"""Calls bright voxels tumour, inside the box if there is one; misbehaves on request."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from oncoseg.contracts import ModelInfo, choose_variant
+from oncoseg.errors import InputError
+
+
+def _info(variant, prompts):
+    return ModelInfo(
+        name="toy_bright",
+        variant=variant,
+        title="Toy",
+        summary="Bright voxels.",
+        parameters=0,
+        trainable_parameters=0,
+        dimension="3d",
+        prompts=prompts,
+        doi=None,
+        licence="CC0",
+        fidelity="baseline",
+    )
+
+
+INFOS = (_info("automatic", ()), _info("boxed", ("box",)))
+
+
+class ToyBright:
+    def __init__(self, info, level, mode, seconds, marker):
+        self.info, self.level, self.mode, self.seconds, self.marker = info, level, mode, seconds, marker
+
+    def predict(self, image, prompts=()):
+        time.sleep(self.seconds)
+        if self.mode == "fails":
+            raise InputError("the toy does not like this image")
+        if self.mode == "dies" or (self.mode == "dies once" and not Path(self.marker).exists()):
+            Path(self.marker).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.mode == "peeks":
+            image.masks["tumour"]
+        inside = np.zeros(image.shape, bool) if prompts else np.ones(image.shape, bool)
+        for box in prompts:
+            inside[box.region] = True
+        return image.with_voxels(((image.voxels > self.level) & inside).astype(np.float32))
+
+
+def build(variant=None, *, weights=None, level=-400.0, mode="good", seconds=0.0, marker="marker"):
+    return ToyBright(choose_variant(INFOS, variant), level, mode, seconds, marker)
