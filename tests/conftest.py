@@ -1,8 +1,13 @@
-"""Fixtures every test may use."""
+"""Fixtures every test may use: the shared data, and mock layouts of the data sets."""
 
+import json
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -21,3 +26,278 @@ def _own_cache(tmp_path_factory, monkeypatch, request):
     """Tests never touch the user's cache folder, except those marked `network`."""
     if "network" not in request.keywords:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def write_nifti(path, voxels, spacing=(3.0, 0.977, 0.977)):
+    """Array (slice, row, column) as a NIfTI file with the LPS axes of an axial CT."""
+    z, y, x = spacing
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = voxels.astype(np.uint8) if voxels.dtype == bool else voxels
+    nibabel.save(nibabel.Nifti1Image(stored.transpose(2, 1, 0), np.diag([-x, -y, z, 1.0])), path)
+
+
+def ellipsoid(shape, centre, radii):
+    index = np.indices(shape).transpose(1, 2, 3, 0)
+    return (((index - centre) / radii) ** 2).sum(axis=-1) <= 1
+
+
+def ct(shape, tumour, seed=0):
+    noise = np.random.default_rng(seed).normal(0, 20, shape)
+    return np.rint(np.where(tumour, 40, -800) + noise).astype(np.int16)
+
+
+@pytest.fixture
+def msd_root(tmp_path) -> Path:
+    """Task06 as unpacked: 3 training cases, a side file of macOS, and one listed case whose files are missing."""
+    root, shape = tmp_path / "Task06_Lung", (24, 64, 64)
+    tumours = {
+        "lung_001": ellipsoid(shape, (12, 30, 30), (4, 8, 6)),
+        "lung_004": ellipsoid(shape, (6, 20, 20), (3, 5, 5)) | ellipsoid(shape, (18, 45, 40), (3, 6, 4)),
+        "lung_009": ellipsoid(shape, (0, 32, 63), (5, 9, 9)),
+    }
+    for number, (case, tumour) in enumerate(tumours.items()):
+        write_nifti(root / f"imagesTr/{case}.nii.gz", ct(shape, tumour, number))
+        write_nifti(root / f"labelsTr/{case}.nii.gz", tumour)
+    write_nifti(root / "imagesTs/lung_002.nii.gz", ct(shape, tumours["lung_001"], 9))
+    for folder in ("imagesTr", "labelsTr"):
+        (root / folder / "._lung_001.nii.gz").write_bytes(b"Mac OS X")
+    listed = ["lung_009", "lung_001", "lung_004", "lung_053"]
+    described = {
+        "name": "Lung",
+        "modality": {"0": "CT"},
+        "labels": {"0": "background", "1": "cancer"},
+        "numTraining": 4,
+        "numTest": 1,
+        "training": [{"image": f"./imagesTr/{c}.nii.gz", "label": f"./labelsTr/{c}.nii.gz"} for c in listed],
+        "test": ["./imagesTs/lung_002.nii.gz"],
+    }
+    described["training"].insert(0, {"image": "./imagesTr/._lung_001.nii.gz", "label": "./labelsTr/._lung_001.nii.gz"})
+    (root / "dataset.json").write_text(json.dumps(described))
+    return root
+
+
+@pytest.fixture
+def nnunet_root(tmp_path) -> Path:
+    """Two patients with three cases, two channels, labels pancreas and cancer and a region of both."""
+    root, shape = tmp_path / "Dataset007_Pancreas", (10, 32, 32)
+    for number, case in enumerate(["P1_a", "P1_b", "P2_a"]):
+        organ = ellipsoid(shape, (5, 16, 16), (4, 10, 10))
+        tumour = ellipsoid(shape, (5, 14, 14 + number), (2, 4, 4))
+        write_nifti(root / f"imagesTr/{case}_0000.nii.gz", ct(shape, organ, number))
+        write_nifti(root / f"imagesTr/{case}_0001.nii.gz", np.full(shape, number, np.int16))
+        write_nifti(root / f"labelsTr/{case}.nii.gz", organ.astype(np.uint8) + tumour)
+    described = {
+        "channel_names": {"0": "CT", "1": "PET"},
+        "labels": {"background": 0, "whole pancreas": [1, 2], "cancer": 2},
+        "numTraining": 3,
+        "file_ending": ".nii.gz",
+    }
+    (root / "dataset.json").write_text(json.dumps(described))
+    return root
+
+
+@pytest.fixture
+def folder_root(tmp_path) -> Path:
+    """images/ and masks/ with three pairs of two patients."""
+    root, shape = tmp_path / "hospital", (8, 24, 24)
+    for number, case in enumerate(["A1_pre", "A1_post", "B2_pre"]):
+        tumour = ellipsoid(shape, (4, 10 + number, 12), (2, 5, 4))
+        write_nifti(root / f"images/{case}.nii.gz", ct(shape, tumour, number))
+        write_nifti(root / f"masks/{case}.nii.gz", tumour)
+    (root / "images/notes.txt").write_text("not an image")
+    return root
+
+
+@pytest.fixture
+def nodules_root(tmp_path) -> Path:
+    """Three crops of two patients in the layout of the published nodule crops, nodule in the middle."""
+    root, shape = tmp_path / "lidc_voi", (5, 30, 28)
+    for number, case in enumerate(["LIDC-IDRI-0001_R_1", "LIDC-IDRI-0004_R_1", "LIDC-IDRI-0004_R_12"]):
+        nodule = ellipsoid(shape, (2, 14.5, 13.5), (3, 6, 6))
+        write_nifti(root / f"image/{case}.nii.gz", ct(shape, nodule, number), (2.0, 0.7, 0.7))
+        write_nifti(root / f"nodule_mask/{case}.nii.gz", nodule, (2.0, 0.7, 0.7))
+    return root
+
+
+def dicom_file(path, modality, sop_class, **elements):
+    """Write a DICOM file with the given elements and whatever identifiers it still needs."""
+    dataset = Dataset()
+    for keyword, value in {"SOPInstanceUID": generate_uid(), "Modality": modality, **elements}.items():
+        setattr(dataset, keyword, value)
+    dataset.SOPClassUID = sop_class
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = sop_class
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+    return dataset
+
+
+CT_IMAGE, RT_STRUCTURES = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.481.3"
+#: The mock CT of NSCLC-Radiomics: 12 x 64 x 64 voxels of 3 x 0.977 x 0.977 mm, first voxel at x = y = -30, z = 100 mm.
+GRID = {"shape": (12, 64, 64), "pixel": 0.977, "slice": 3.0, "origin": (-30.0, -30.0, 100.0)}
+
+
+class MockPatient:
+    """One patient of NSCLC-Radiomics: CT, RTSTRUCT and SEG in folders whose names mean nothing."""
+
+    def __init__(self, root, name):
+        self.folder, self.name = root / name / "09-18-2008-StudyID-NA-69331", name
+        self.study, self.series, self.frame = generate_uid(), generate_uid(), generate_uid()
+        self.common = {"PatientID": name, "StudyInstanceUID": self.study, "FrameOfReferenceUID": self.frame}
+
+    def ct(self, slices=range(12), copies=(), intercept=-1024):
+        """Write the CT; `copies` repeats slices under new instance UIDs."""
+        shape, (x, y, z) = GRID["shape"], GRID["origin"]
+        tumour = ellipsoid(shape, (6, 30, 20), (3, 8, 6))
+        voxels = ct(shape, tumour)
+        images = []
+        for number, k in enumerate([*slices, *copies]):
+            images.append(
+                dicom_file(
+                    self.folder / f"0.000000-NA-82046/1-{len(shape) * 100 - number:03}.dcm",
+                    "CT",
+                    CT_IMAGE,
+                    **self.common,
+                    SeriesInstanceUID=self.series,
+                    InstanceNumber=number + 1,
+                    ImagePositionPatient=[x, y, z + GRID["slice"] * k],
+                    ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+                    PixelSpacing=[GRID["pixel"]] * 2,
+                    SliceThickness=GRID["slice"],
+                    Rows=shape[1],
+                    Columns=shape[2],
+                    SamplesPerPixel=1,
+                    PhotometricInterpretation="MONOCHROME2",
+                    BitsAllocated=16,
+                    BitsStored=16,
+                    HighBit=15,
+                    PixelRepresentation=0,
+                    RescaleSlope=1,
+                    RescaleIntercept=intercept,
+                    PixelData=(voxels[k] + 1024).astype("<u2").tobytes(),
+                    PatientName="Mock^",
+                    PatientBirthDate="",
+                    PatientSex="",
+                    StudyDate="20080918",
+                    StudyTime="",
+                    StudyID="",
+                    AccessionNumber="",
+                    ReferringPhysicianName="",
+                    Manufacturer="CMS, Inc.",
+                    SeriesNumber=1,
+                )
+            )
+        return images
+
+    def rtstruct(self, names=("GTV-1", "Lung-Left", "Lung-Right"), z_shift=0.0, series=None):
+        """Write ROIs as 40-cornered ellipses on slices 4 to 8, the tumour first."""
+        x, y, z = GRID["origin"]
+        rois, contours = [], []
+        for number, name in enumerate(names, start=1):
+            roi, drawn = Dataset(), Dataset()
+            roi.ROINumber, roi.ROIName, roi.ReferencedFrameOfReferenceUID = number, name, self.frame
+            drawn.ReferencedROINumber, drawn.ContourSequence = number, []
+            for k in range(4, 9):
+                turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+                centre = (x + 20 * number * GRID["pixel"], y + 30 * GRID["pixel"])
+                points = np.stack(
+                    [centre[0] + 6 * np.cos(turn), centre[1] + 8 * np.sin(turn), 0 * turn + z + z_shift + 3 * k], axis=1
+                )
+                contour = Dataset()
+                contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", 40
+                contour.ContourData = [f"{v:.4f}" for v in points.ravel()]
+                drawn.ContourSequence.append(contour)
+            rois.append(roi)
+            contours.append(drawn)
+        reference, study, frame = Dataset(), Dataset(), Dataset()
+        reference.SeriesInstanceUID = series or self.series
+        study.ReferencedSOPInstanceUID, study.RTReferencedSeriesSequence = self.study, [reference]
+        frame.FrameOfReferenceUID, frame.RTReferencedStudySequence = self.frame, [study]
+        dicom_file(
+            self.folder / "1.000000-NA-20718/1-1.dcm",
+            "RTSTRUCT",
+            RT_STRUCTURES,
+            **self.common,
+            SeriesInstanceUID=generate_uid(),
+            StructureSetLabel="mock",
+            ReferencedFrameOfReferenceSequence=[frame],
+            StructureSetROISequence=rois,
+            ROIContourSequence=contours,
+        )
+
+    def seg(self, images, masks):
+        """Write name -> bool array (in the order of `images`) as one SEG whose frames run against the CT."""
+        import highdicom as hd
+
+        coded = hd.sr.CodedConcept("4147007", "SCT", "Mass")
+        segments = [
+            hd.seg.SegmentDescription(n, "Neoplasm, Primary", coded, coded, hd.seg.SegmentAlgorithmTypeValues.MANUAL)
+            for n in range(1, len(masks) + 1)
+        ]
+        for segment, name in zip(segments, masks, strict=True):
+            segment.SegmentDescription = name
+        segmentation = hd.seg.Segmentation(
+            source_images=images[::-1],
+            pixel_array=np.stack(list(masks.values()), axis=-1)[::-1].astype(np.uint8),
+            segmentation_type="BINARY",
+            segment_descriptions=segments,
+            series_instance_uid=generate_uid(),
+            series_number=300,
+            sop_instance_uid=generate_uid(),
+            instance_number=1,
+            manufacturer="mock",
+            manufacturer_model_name="mock",
+            software_versions="1",
+            device_serial_number="1",
+        )
+        target = self.folder / "300.000000-Segmentation-9.554/1-1.dcm"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        segmentation.save_as(target)
+
+
+@pytest.fixture
+def mock_patient(tmp_path):
+    """Name -> a patient to write below `tmp_path/lung1`."""
+    return lambda name: MockPatient(tmp_path / "lung1", name)
+
+
+@pytest.fixture
+def lung1_root(tmp_path, mock_patient) -> Path:
+    """Two sound patients; no GTV, other grid, slice twice, slice missing, `gtv-pre-op`, several GTVs, no drawing."""
+    for name in ("LUNG1-001", "LUNG1-014"):
+        sound = mock_patient(name)
+        sound.ct()
+        sound.rtstruct()
+    for name, rois in {
+        "LUNG1-128": ("Lung-Left",),
+        "LUNG1-200": ("gtv-pre-op", "Lung-Left"),
+        "LUNG1-201": ("GTV-2", "GTV-3"),
+    }.items():
+        patient = mock_patient(name)
+        patient.ct()
+        patient.rtstruct(rois)
+    shifted = mock_patient("LUNG1-021")
+    shifted.ct()
+    shifted.rtstruct(z_shift=1.5)
+    twice = mock_patient("LUNG1-300")
+    twice.ct(copies=[5])
+    twice.rtstruct()
+    gap = mock_patient("LUNG1-301")
+    gap.ct(slices=[k for k in range(12) if k != 7])
+    gap.rtstruct()
+    mock_patient("LUNG1-302").ct()
+    return tmp_path / "lung1"
+
+
+@pytest.fixture(name="write_nifti")
+def _write_nifti():
+    """`write_nifti(path, voxels, spacing)` with an array (slice, row, column)."""
+    return write_nifti
+
+
+@pytest.fixture(name="ellipsoid")
+def _ellipsoid():
+    """`ellipsoid(shape, centre, radii)` as a bool array."""
+    return ellipsoid
