@@ -80,12 +80,14 @@ class ReadingRules:
         aliases: ROI name -> patterns; the first pattern that fits any name decides. `tumour` must be among them.
         prefer: which object is read when a study has both.
         several: when the deciding pattern fits several names: their "union", or the "first" in file order.
+        hu_reach: (low, high) that a CT's values must go below and above to be HU of what it shows; None skips it.
         suspects: case -> what others reported about it; noted with the case, which is decided by checks alone.
     """
 
     aliases: Aliases
     prefer: Literal["RTSTRUCT", "SEG"] = "RTSTRUCT"
     several: Literal["union", "first"] = "union"
+    hu_reach: tuple[float, float] | None = None
     suspects: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -141,7 +143,7 @@ def find_studies(root: Path) -> list[Study]:
     Raises:
         InputError: when `root` is no folder.
     """
-    series = _find_readable_series(root)
+    series, damaged = _find_readable_series(root)
     images = [s for s in series if s.modality in ("CT", "MR", "PT")]
     drawings = [d for s in series if s.modality in ("RTSTRUCT", "SEG") for d in _drawings(s, images)]
     counts = Counter(s.patient for s in images)
@@ -152,7 +154,7 @@ def find_studies(root: Path) -> list[Study]:
         name = re.sub(r"[^\w.-]+", "_", image.patient) or "patient"
         case = name if counts[image.patient] == 1 else f"{name}_{numbers[image.patient]}"
         own = tuple(d for d, uid in drawings if uid == image.uid)
-        studies.append(Study(case, image.patient or name, image, own, _problem(image, own)))
+        studies.append(Study(case, image.patient or name, image, own, _problem(image, own, damaged)))
     return sorted(studies, key=lambda s: s.case)
 
 
@@ -166,6 +168,7 @@ def read_study(study: Study, rules: ReadingRules) -> Case:
     if drawing is None:
         raise InputError(f"case {study.case}: {study.problem or _without_tumour(study, rules)}")
     image = read_series(study.image)
+    _require_hu(study, image, rules)
     chosen = {roi: names for roi in rules.aliases if (names := _matching(drawing.names, rules.aliases[roi]))}
     notes = []
     if len(chosen[TUMOUR]) > 1:
@@ -173,29 +176,33 @@ def read_study(study: Study, rules: ReadingRules) -> Case:
     if study.case in rules.suspects:
         notes.append(f"known as suspicious ({rules.suspects[study.case]}); all checks passed")
     taken = {roi: names if rules.several == "union" else names[:1] for roi, names in chosen.items()}
-    read = _read_masks(drawing, image, {name for names in taken.values() for name in names})
-    masks = {roi: _union([read[name] for name in names]) for roi, names in taken.items()}
-    if not masks[TUMOUR].voxels.any():
+    read = _read_masks(drawing, study.image, image, [name for names in taken.values() for name in names])
+    masks = {}
+    for roi, names in taken.items():
+        if drawn := [read[name] for name in names if name in read]:
+            masks[roi] = _union(drawn)
+    if TUMOUR not in masks or not masks[TUMOUR].voxels.any():
         raise InputError(f"{drawing.path}: {', '.join(taken[TUMOUR])} holds no voxel of the image.")
     facts = {"slice_spacing_mm": image.spacing[0], "pixel_spacing_mm": image.spacing[1], **study.image.facts}
     return Case(study.case, study.patient, image, masks, facts, tuple(notes))
 
 
-def _find_readable_series(root: Path) -> list[Series]:
+def _find_readable_series(root: Path) -> tuple[list[Series], dict[Path, str]]:
+    """All series without the files that are damaged, and for each of those what is wrong."""
     try:
-        return find_series(root)
+        return find_series(root), {}
     except InputError:
         if not root.is_dir():
             raise
-    readable = []
+    readable, damaged = [], {}
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         try:
             read_header(path)
         except InputError as error:
-            _logger.warning("%s", error)
+            damaged[path] = str(error)
         else:
             readable.append(path)
-    return group_series(readable)
+    return group_series(readable), damaged
 
 
 def _drawings(series: Series, images: Sequence[Series]) -> Iterator[tuple[Drawing, str]]:
@@ -223,15 +230,15 @@ def _read_head(path: Path, modality: str) -> Drawing:
         if modality == "RTSTRUCT":
             names = [str(roi.get("ROIName", "")) for roi in head.get("StructureSetROISequence", [])]
         else:
-            names = [segment_name(s) for s in head.get("SegmentSequence", [])]
+            names = [_segment_name(s) for s in head.get("SegmentSequence", [])]
         return Drawing(path, modality, tuple(names), frozenset(_referenced(head)))
     except (InvalidDicomError, AttributeError, ValueError, EOFError, OSError) as error:
         raise InputError(f"{path} is a damaged {modality}: {error}.") from error
 
 
-def segment_name(segment: pydicom.Dataset) -> str:
+def _segment_name(segment: pydicom.Dataset) -> str:
     """A segment's description, or its label where there is none."""
-    return str(segment.get("SegmentDescription") or segment.get("SegmentLabel", ""))
+    return str(segment.get("SegmentDescription") or segment.get("SegmentLabel", "")).strip()
 
 
 def _referenced(head: pydicom.Dataset) -> Iterator[str]:
@@ -243,8 +250,12 @@ def _referenced(head: pydicom.Dataset) -> Iterator[str]:
                 yield str(series.get("SeriesInstanceUID", ""))
 
 
-def _problem(image: Series, drawings: Sequence[Drawing]) -> str | None:
+def _problem(image: Series, drawings: Sequence[Drawing], damaged: Mapping[Path, str]) -> str | None:
     """What headers alone say against a study."""
+    folders = {file.parent for file in image.files}
+    for file, message in damaged.items():
+        if file.parent in folders:  # it may be the first or last slice, which no gap would give away
+            return message
     try:
         order_slices(image.headers)
     except InputError as error:
@@ -274,6 +285,25 @@ def _matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
         if fitting:
             return fitting
     return []
+
+
+def _require_hu(study: Study, image: Volume, rules: ReadingRules) -> None:
+    if rules.hu_reach is None or study.image.modality != "CT":
+        return
+    low, high = float(image.voxels.min()), float(image.voxels.max())
+    if low > rules.hu_reach[0] or high < rules.hu_reach[1]:
+        raise InputError(
+            f"case {study.case}: the values of {study.image} reach from {low:g} to {high:g} and are not HU. "
+            "Check RescaleSlope and RescaleIntercept in its files."
+        )
+
+
+def _read_masks(drawing: Drawing, series: Series, image: Volume, names: Sequence[str]) -> dict[str, Volume]:
+    """Masks by name; ROIs that are points and no regions are left out."""
+    if drawing.modality == "SEG":
+        return {name: mask for name, mask in read_segments(drawing.path, image).items() if name in names}
+    pattern = f"^(?:{'|'.join(re.escape(name) for name in names)})$"
+    return read_rois(drawing.path, image, pattern=pattern, frame_of_reference=series.frame_of_reference or None)
 
 
 def _union(masks: Sequence[Volume]) -> Volume:
