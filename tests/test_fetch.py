@@ -44,6 +44,16 @@ def test_a_member_is_extracted_and_checked(wheel):
         fetch.member(archive, "thing/other")
 
 
+def test_members_are_extracted_by_pattern(wheel):
+    archive, _ = wheel
+    (only,) = fetch.members(archive, "thing/*.bin")
+    assert only.read_bytes() == b"payload"
+    only.write_bytes(b"cut")
+    assert fetch.members(archive, "thing/*.bin")[0].read_bytes() == b"payload"
+    with pytest.raises(FetchError, match=r"no file \*\.dcm"):
+        fetch.members(archive, "*.dcm")
+
+
 def test_a_member_that_differs_is_not_kept(wheel):
     archive, _ = wheel
     with pytest.raises(FetchError, match="not the expected file"):
