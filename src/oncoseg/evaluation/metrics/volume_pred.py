@@ -1,0 +1,17 @@
+"""Volume of the prediction."""
+
+from __future__ import annotations
+
+from oncoseg.contracts import Measured
+from oncoseg.evaluation.metric import LENGTH, MetricInfo, PairMetric
+from oncoseg.evaluation.pair import MaskPair
+
+INFO = MetricInfo("volume_pred", "mm^3", None, "Volume of the prediction; 0 when it is empty.", bounds=LENGTH)
+
+
+def volume_pred(pair: MaskPair) -> Measured:
+    """Volume of the prediction in mm^3 (2D: area in mm^2); 0 for an empty mask, never undefined."""
+    return Measured((pair.counts.tp + pair.counts.fp) * pair.voxel_size)
+
+
+METRIC = PairMetric(INFO, volume_pred)
