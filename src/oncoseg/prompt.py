@@ -46,6 +46,12 @@ class Box:
         """The slices the box touches."""
         return range(self.start[0], self.stop[0])
 
+    @property
+    def region(self) -> tuple[slice, slice, slice]:
+        """The box as the index of an array: `voxels[box.region]`."""
+        slices, rows, columns = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+        return slices, rows, columns
+
     def require_inside(self, image: Volume) -> None:
         """Raise InputError unless the whole box lies inside `image`."""
         if any(a < 0 or b > n for a, b, n in zip(self.start, self.stop, image.shape, strict=True)):

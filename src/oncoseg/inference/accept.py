@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from oncoseg.contracts import ModelInfo, PromptType
-from oncoseg.errors import InputError
+from oncoseg.errors import ConfigError, InputError
 from oncoseg.prompt import Box, Click, MaskPrompt, Prompt, Scribble
 from oncoseg.volume import Volume
 
@@ -42,3 +44,16 @@ def boxes(info: ModelInfo, image: Volume, prompts: Sequence[Prompt]) -> list[Box
     """The accepted prompts of a model that takes boxes only; raises as `accept`."""
     accept(info, image, prompts)
     return [prompt for prompt in prompts if isinstance(prompt, Box)]
+
+
+def take_nothing(info: ModelInfo, weights: Path | None, options: Mapping[str, Any]) -> None:
+    """Raise when a model without weights and options is given some.
+
+    Raises:
+        InputError: for a weights file.
+        ConfigError: for an option.
+    """
+    if weights is not None:
+        raise InputError(f"{info.full_name} has no weights; leave {weights} away.")
+    for key in options:
+        raise ConfigError(f"model {info.full_name}: unknown key '{key}'. It has no options.")
