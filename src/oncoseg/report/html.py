@@ -1,0 +1,218 @@
+"""One HTML page from result files: opens offline, asks no other file, reads without JavaScript."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from oncoseg.experiments.store import CellResult, read_run
+from oncoseg.files import write_text
+from oncoseg.report import figures, plots, statements, tables
+from oncoseg.report.estimates import FEW_PATIENTS, estimate_of
+from oncoseg.report.groups import LEVEL_WORDS, Group, by_dataset, ledger_words, make_groups
+from oncoseg.report.pictures import Strip, gallery
+from oncoseg.report.plan import Plan, read_plan
+from oncoseg.report.tables import LeaderboardRow, MetricColumn, Shown, number
+from oncoseg.score import Provenance
+
+FIDELITY_WORDS = {
+    "verified": "equal to an independent implementation",
+    "paper": "parameter count and text of the paper agree",
+    "reconstructed": "the paper leaves choices open",
+    "baseline": "no paper",
+}
+
+
+@dataclass(frozen=True)
+class GroupPart:
+    """One table with what belongs to it."""
+
+    group: Group
+    ledger: list[str]
+    level_words: str
+    columns: list[MetricColumn]
+    rows: list[LeaderboardRow]
+    humans: list[LeaderboardRow]
+    few: bool
+    one_patient: bool
+    metrics: plots.Numbers
+    plots: list[plots.Plot]
+
+
+@dataclass(frozen=True)
+class DatasetPart:
+    """One data set: its tables, the degradation curve and the gallery."""
+
+    name: str
+    slug: str
+    title: str
+    synthetic: bool
+    facts: list[tuple[str, str]]
+    groups: list[GroupPart]
+    jitter: plots.Plot | None
+    strips: list[Strip]
+    strips_left_out: int
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file inside the page."""
+
+    name: str
+    uri: str
+    size: int
+
+
+def write_report(run: Path, output: Path, *, title: str | None = None) -> Path:
+    """Write the report of a run.
+
+    Equal result files give equal bytes: dates come from the provenance, never from the clock.
+
+    Args:
+        run: folder of a matrix, or of one cell; only result files are read.
+        output: the HTML file; its folder is made.
+        title: heading; None for the matrix's name or the folder's.
+
+    Returns:
+        `output`.
+
+    Raises:
+        InputError: when the run holds no finished cell, a file is damaged, or `output` cannot be written.
+    """
+    results, plan = read_run(run), read_plan(run)
+    write_text(output, render(results, plan, title=title or plan.name or run.resolve().name))
+    return output
+
+
+def render(results: Sequence[CellResult], plan: Plan, *, title: str) -> str:
+    """The page as text."""
+    groups = make_groups(results)
+    parts = [_dataset_part(same, n) for n, same in enumerate(by_dataset(groups), start=1)]
+    environment = Environment(
+        loader=PackageLoader("oncoseg.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, magnitude=tables.magnitude, percent=_percent)
+    trained = [c for c in results if c.training]
+    curves = [(c, plots.training_plot(c, f"training-{n}")) for n, c in enumerate(trained)]
+    page = environment.get_template("report.html.j2").render(
+        title=title,
+        sentence=statements.what_was_run(results, plan),
+        finished=max(c.record.provenance.finished for c in results),
+        shows=statements.what_it_shows(groups),
+        cannot=statements.what_it_cannot_show(results, groups, plan),
+        datasets=parts,
+        costs=tables.cost_rows(groups),
+        curves=[(c, plot) for c, plot in curves if plot is not None],
+        plan=plan,
+        case_failures=tables.case_failures(results),
+        case_notes=tables.case_notes(results),
+        undefined=tables.undefined_rows(groups),
+        results=results,
+        provenance=plan.provenance or results[0].record.provenance,
+        common=_common(results),
+        fallbacks=_fallbacks(results, plan),
+        downloads=_downloads(results, groups),
+        fidelity_words=FIDELITY_WORDS,
+        kind_words=figures.KIND_WORDS,
+        few=FEW_PATIENTS,
+    )
+    return "\n".join(line.rstrip() for line in page.splitlines() if line.strip()) + "\n"
+
+
+def _dataset_part(groups: list[Group], position: int) -> DatasetPart:
+    some = (groups[0].entrants or groups[0].humans)[0]
+    info = some.record.dataset_info
+    key = groups[0].key
+    strips, left_out = gallery(groups)
+    wanted = (("licence", "licence"), ("modality", "modality"), ("doi", "DOI"))
+    return DatasetPart(
+        name=key.dataset,
+        slug=f"dataset-{position}",
+        title=str(info.get("title") or key.dataset),
+        synthetic=bool(info.get("synthetic")),
+        facts=[("mask", key.roi), *((word, str(info[k])) for k, word in wanted if info.get(k))],
+        groups=[_group_part(g) for g in groups],
+        jitter=plots.jitter_plot(groups, f"dataset-{position}-jitter"),
+        strips=strips,
+        strips_left_out=left_out,
+    )
+
+
+def _group_part(group: Group) -> GroupPart:
+    rows = tables.leaderboard(group)
+    entrants = group.entrants or group.humans
+    patients = [r.primary.patients for r in rows]
+    drawn = [plots.case_plot(group, rows)]
+    if not group.key.jitter_mm:
+        # Displaced boxes have the degradation curve; their other plots would repeat those of the exact box.
+        drawn += [plots.volume_plot(group, rows), plots.cost_plot(group)]
+    return GroupPart(
+        group=group,
+        ledger=ledger_words(p for e in entrants for p in e.predictions),
+        level_words=LEVEL_WORDS[group.key.level],
+        columns=tables.metric_columns(group),
+        rows=rows,
+        humans=tables.human_rows(group),
+        few=any(1 < n < FEW_PATIENTS for n in patients),
+        one_patient=bool(patients) and max(patients) == 1,
+        metrics=_metric_numbers(group, rows),
+        plots=[plot for plot in drawn if plot is not None],
+    )
+
+
+def _metric_numbers(group: Group, rows: Sequence[LeaderboardRow]) -> plots.Numbers:
+    """Every metric of every row with its interval."""
+    columns = tables.every_metric(group)
+    by_label = {e.label: e for e in (*group.entrants, *group.humans)}
+    lines = []
+    for label in [r.label for r in rows] + [e.label for e in group.humans]:
+        estimates = [(c, estimate_of(by_label[label], c.metric)) for c in columns]
+        cells = [Shown(e.mean, number(e.mean, c.unit), _bounds(e.low, e.high, e.reason)) for c, e in estimates]
+        lines.append((Shown(None, label), *cells))
+    return plots.Numbers(("model", *(c.metric for c in columns)), tuple(lines))
+
+
+def _bounds(low: float | None, high: float | None, reason: str) -> str:
+    return reason if low is None or high is None else f"{number(low)} to {number(high)}"
+
+
+def _common(results: Sequence[CellResult]) -> Provenance | None:
+    """The provenance whose versions and machine all cells share; None when they differ."""
+    first = results[0].record.provenance
+    same = all(
+        (c.record.provenance.versions, c.record.provenance.machine) == (first.versions, first.machine) for c in results
+    )
+    return first if same else None
+
+
+def _fallbacks(results: Sequence[CellResult], plan: Plan) -> list[str]:
+    """Everything that was done differently from what was asked, each once."""
+    held = [*([plan.provenance] if plan.provenance else []), *(c.record.provenance for c in results)]
+    return list(dict.fromkeys(f for provenance in held for f in provenance.fallbacks))
+
+
+def _downloads(results: Sequence[CellResult], groups: Sequence[Group]) -> list[Download]:
+    texts = {
+        "scores.csv": tables.scores_csv(results),
+        "leaderboard.csv": tables.leaderboard_csv(groups),
+        "cost.csv": tables.rows_csv(tables.cost_rows(groups)),
+        "undefined.csv": tables.rows_csv(tables.undefined_rows(groups)),
+    }
+    return [_download(name, text) for name, text in texts.items() if text]
+
+
+def _download(name: str, text: str) -> Download:
+    content = text.encode()
+    return Download(name, "data:text/csv;base64," + base64.b64encode(content).decode(), len(content))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * min(max(share, 0.0), 1.0):.1f}%"

@@ -1,0 +1,193 @@
+"""Which plots a group or data set gets, each with the numbers it was drawn from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from oncoseg.experiments.store import CellResult
+from oncoseg.report import figures
+from oncoseg.report.estimates import estimate_of
+from oncoseg.report.groups import PRIMARY, Entrant, Group, base_case, by_jitter
+from oncoseg.report.tables import LeaderboardRow, Shown, magnitude, number
+
+#: The metric all plots show, in words.
+METRIC = "Dice"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A plain table: head, and rows whose first cell names them."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[Shown, ...], ...]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure with its caption and its numbers."""
+
+    svg: str
+    caption: str
+    numbers: Numbers
+
+
+def case_plot(group: Group, order: Sequence[LeaderboardRow]) -> Plot | None:
+    """Every case as a dot, in the order of the table; None when no row has more than one case."""
+    entrants = [e for e in _ordered(group, order) if e.by_case(PRIMARY)]
+    clouds = [
+        figures.Cloud(e.label, e.kind, tuple(f"{c}: {number(v)}" for c, v in d.items()), tuple(d.values()))
+        for e in entrants
+        for d in [e.by_case(PRIMARY)]
+    ]
+    if max((len(c.values) for c in clouds), default=0) < 2:
+        return None
+    caption = "One dot a case (repeated draws averaged)."
+    if any(len(c.values) > 4 for c in clouds):
+        caption += " Tick: median; bar: middle half of the cases."
+    return Plot(figures.strip_plot(clouds, METRIC, f"{group.slug}-cases"), caption, _case_numbers(entrants))
+
+
+def volume_plot(group: Group, order: Sequence[LeaderboardRow]) -> Plot | None:
+    """Dice against tumour volume; None below three cases with a volume."""
+    clouds, volumes = [], _volumes(group)
+    for entrant in _ordered(group, order):
+        values = {c: v for c, v in entrant.by_case(PRIMARY).items() if volumes.get(c)}
+        if len(values) > 2:
+            names = tuple(f"{c}, {number(volumes[c])} mL: {number(v)}" for c, v in values.items())
+            x = tuple(volumes[c] for c in values)
+            clouds.append(figures.Cloud(entrant.label, entrant.kind, names, tuple(values.values()), x))
+    if not clouds:
+        return None
+    caption = "Small tumours are where models differ. Line: medians of five groups of cases of equal size."
+    if max(len(c.values) for c in clouds) < 15:
+        caption = "Small tumours are where models differ."
+    rows = tuple((Shown(None, c), Shown(v, number(v, "mL"))) for c, v in sorted(volumes.items()))
+    numbers = Numbers(("case", "tumour volume"), rows)
+    return Plot(figures.volume_plot(clouds, METRIC, f"{group.slug}-volume"), caption, numbers)
+
+
+def jitter_plot(groups: Sequence[Group], slug: str) -> Plot | None:
+    """Mean Dice against box displacement for the groups of one data set; None below two levels."""
+    defined = [(label, at) for label, at in by_jitter(groups).items() if all(e.by_case(PRIMARY) for e in at.values())]
+    lines = [_jitter_line(label, at) for label, at in defined]
+    if not lines:
+        return None
+    lines.sort(key=lambda line: (line.kind == "null", -_area_under(line), line.label))
+    levels = sorted({x for line in lines for x in line.x})
+    head = ("model", *(f"{x:g} mm" for x in levels), "area (mean over the range)", "slope at 0 (per mm)")
+    numbers = Numbers(head, tuple(_jitter_row(line, levels) for line in lines))
+    caption = (
+        "How much a model depends on an exact box: mean over cases and draws. Area: mean Dice over the whole range. "
+        "Dashed: null baselines, which answer from the box alone."
+    )
+    if any(line.low for line in lines):
+        caption += " Band: 95 % interval over patients."
+    return Plot(figures.jitter_plot(lines, METRIC, slug), caption, numbers)
+
+
+def cost_plot(group: Group) -> Plot | None:
+    """Mean Dice against operations; None below two models with counted operations."""
+    bubbles, shapes = [], set()
+    for entrant in group.entrants:
+        cost, mean = entrant.cells[0].cost, estimate_of(entrant, PRIMARY).mean
+        if cost is not None and cost.macs and mean is not None:
+            bubbles.append(figures.Bubble(entrant.label, entrant.kind, float(cost.macs), mean, cost.parameters))
+            shapes.add(cost.shape)
+    if len(bubbles) < 2:
+        return None
+    caption = "Operations of the whole volume on a logarithmic axis; bubble area is the number of parameters."
+    if len(shapes) > 1:
+        caption += " Measured on volumes of different shape: see the cost table before comparing."
+    rows = tuple(
+        (
+            Shown(None, b.label),
+            Shown(b.macs, magnitude(b.macs)),
+            Shown(b.parameters, magnitude(b.parameters)),
+            Shown(b.value, number(b.value)),
+        )
+        for b in bubbles
+    )
+    svg = figures.cost_plot(bubbles, METRIC, f"{group.slug}-cost")
+    return Plot(svg, caption, Numbers(("model", "MACs", "parameters", f"mean {METRIC}"), rows))
+
+
+def training_plot(cell: CellResult, slug: str) -> Plot | None:
+    """Losses and validation scores of one trained cell; None without at least two logged points."""
+    lines = cell.training
+    if len(lines) < 2 or any("step" not in line for line in lines):
+        return None
+    logged = {"loss": [line.get("loss") for line in lines], "validation": [line.get("validation") for line in lines]}
+    parts = sorted({name for line in lines for name in line.get("losses") or {}})
+    logged |= {f"loss: {n}": [(line.get("losses") or {}).get(n) for line in lines] for n in parts if len(parts) > 1}
+    curves: defaultdict[str, list[figures.Line]] = defaultdict(list)
+    for name, values in logged.items():
+        points = [(float(line["step"]), float(v)) for line, v in zip(lines, values, strict=True) if v is not None]
+        if points:
+            x, y = zip(*points, strict=True)
+            curves[name.partition(":")[0]].append(figures.Line(name, "model", x, y))
+    if not curves:
+        return None
+    rows = tuple(
+        (Shown(line["step"], str(line["step"])), *(Shown(v[n], _short(v[n])) for v in logged.values()))
+        for n, line in enumerate(lines)
+    )
+    svg = figures.training_plot(curves, "optimiser step", slug)
+    return Plot(svg, "One point a validation.", Numbers(("step", *logged), rows))
+
+
+def _ordered(group: Group, order: Sequence[LeaderboardRow]) -> list[Entrant]:
+    by_label = {e.label: e for e in group.entrants}
+    return [by_label[row.label] for row in order] + list(group.readers or group.humans)
+
+
+def _case_numbers(entrants: Sequence[Entrant]) -> Numbers:
+    values = [e.by_case(PRIMARY) for e in entrants]
+    cases = sorted({case for v in values for case in v})
+    rows = ((Shown(None, c), *(Shown(v.get(c), number(v.get(c))) for v in values)) for c in cases)
+    return Numbers(("case", *(e.label for e in entrants)), tuple(rows))
+
+
+def _volumes(group: Group) -> dict[str, float]:
+    """Case -> reference volume in mL."""
+    found = {}
+    for entrant in group.entrants:
+        for prediction in entrant.predictions:
+            if prediction.volume_reference_mm3:
+                found[base_case(prediction.case)] = prediction.volume_reference_mm3 / 1000
+    return found
+
+
+def _jitter_line(label: str, at: dict[float, Entrant]) -> figures.Line:
+    levels = sorted(at)
+    estimates = [estimate_of(at[x], PRIMARY) for x in levels]
+    y = tuple(e.mean for e in estimates if e.mean is not None)
+    low = tuple(e.low for e in estimates if e.low is not None)
+    high = tuple(e.high for e in estimates if e.high is not None)
+    banded = len(low) == len(high) == len(levels)
+    kind = at[levels[0]].kind
+    return figures.Line(label, kind, tuple(levels), y, low if banded else (), high if banded else ())
+
+
+def _area_under(line: figures.Line) -> float:
+    return float(np.trapezoid(line.y, line.x) / (line.x[-1] - line.x[0]))
+
+
+def _jitter_row(line: figures.Line, levels: Sequence[float]) -> tuple[Shown, ...]:
+    at = dict(zip(line.x, line.y, strict=True))
+    area, slope = _area_under(line), (line.y[1] - line.y[0]) / (line.x[1] - line.x[0])
+    over = f"{line.x[0]:g}–{line.x[-1]:g} mm"
+    cells = [Shown(at.get(x), number(at.get(x))) for x in levels]
+    return (
+        Shown(None, line.label),
+        *cells,
+        Shown(area, f"{area:.3f}", over),
+        Shown(slope, f"{slope:+.3f}".replace("-", "−")),
+    )
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"

@@ -1,0 +1,397 @@
+"""Tables as plain rows: what the page prints and what its CSV downloads hold."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from oncoseg.experiments.splits import load_splits, training_fraction
+from oncoseg.experiments.store import SPLITS, CellRecord, CellResult
+from oncoseg.report.estimates import Estimate, estimate_of
+from oncoseg.report.groups import PRIMARY, Entrant, Group, Kind, base_case, level_of
+from oncoseg.score import Score
+
+#: Metrics of the leaderboard after the primary one: heading, and the names it may have, best first.
+_COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("IoU", ("iou",)),
+    ("HD95", ("hd95_pooled", "hd95_max", "hd95")),
+    ("NSD", ("nsd_border", "sdice_surfel", "nsd")),
+    ("Sensitivity", ("sensitivity",)),
+    ("Precision", ("precision",)),
+    ("Volume error", ("rel_volume_diff", "volume_error", "abs_volume_diff")),
+)
+_FLAG_WORDS = ("contaminat", "training data", "leak")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One table cell: a number to sort by, what is printed, and a smaller second line."""
+
+    value: float | None
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class MetricColumn:
+    """A metric's column: heading, full name, unit and direction (1 up, -1 down, 0 none)."""
+
+    heading: str
+    metric: str
+    unit: str
+    direction: int
+
+
+@dataclass(frozen=True)
+class LeaderboardRow:
+    """One entrant in one table; `rank` is None with `unranked` saying why."""
+
+    rank: int | None
+    unranked: str
+    kind: Kind
+    label: str
+    title: str
+    fidelity: str
+    training: str
+    parameters: Shown
+    n: Shown
+    primary: Estimate
+    metrics: tuple[Shown, ...]
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """What one entrant costs on one volume."""
+
+    label: str
+    prompt: str
+    parameters: int
+    trainable_parameters: int
+    macs: int | None
+    mac_counter: str
+    seconds_median: float | None
+    repeats: int
+    peak_memory_bytes: int | None
+    volume: str
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FailureRow:
+    """A case or a cell that did not come to an end."""
+
+    where: str
+    case: str
+    message: str
+
+
+@dataclass(frozen=True)
+class UndefinedRow:
+    """How many scores of one metric are undefined for one reason."""
+
+    table: str
+    label: str
+    metric: str
+    reason: str
+    count: int
+
+
+def metric_columns(group: Group) -> list[MetricColumn]:
+    """The leaderboard's metrics that the group has, without the primary one."""
+    columns = []
+    for heading, names in _COLUMNS:
+        found = next((m for n in names for m in group.metrics if m.partition("@")[0] == n), None)
+        if found is not None:
+            columns.append(_column(heading, group.metrics[found]))
+    return columns
+
+
+def every_metric(group: Group) -> list[MetricColumn]:
+    """All metrics of a group, for the full table."""
+    return [_column(metric, score) for metric, score in group.metrics.items()]
+
+
+def leaderboard(group: Group) -> list[LeaderboardRow]:
+    """Rows of a group by mean Dice, best first; ties share the smaller rank.
+
+    Only entrants scored on the same cases are ranked: those of the largest such set. The others keep their
+    row without a rank.
+    """
+    estimates = {e.label: estimate_of(e, PRIMARY) for e in group.entrants}
+    common = _common_cases(group.entrants)
+    ranked = [e for e in group.entrants if _scored(e) == common and estimates[e.label].mean is not None]
+    means = [estimates[e.label].mean or 0.0 for e in ranked]
+    rows = []
+    for entrant in sorted(group.entrants, key=lambda e: (-_or(estimates[e.label].mean, -1.0), e.label)):
+        mean = estimates[entrant.label].mean
+        rank = 1 + sum(other > mean for other in means) if entrant in ranked and mean is not None else None
+        reason = "" if rank else "no defined Dice" if mean is None else "scored on other cases than the rest"
+        rows.append(_row(entrant, group, estimates[entrant.label], rank=rank, unranked=reason))
+    return rows
+
+
+def human_rows(group: Group) -> list[LeaderboardRow]:
+    """The human readers of the group's data set, all together and each alone; never ranked."""
+    people = (*group.humans, *group.readers)
+    return [_row(e, group, estimate_of(e, PRIMARY), rank=None, unranked="human reader") for e in people]
+
+
+def cost_rows(groups: Iterable[Group]) -> list[CostRow]:
+    """One row for each different measurement, in the order of the groups."""
+    rows: dict[CostRow, None] = {}
+    for group in groups:
+        for entrant in group.entrants:
+            for cell in entrant.cells:
+                if cell.cost is not None:
+                    rows[_cost_row(entrant.label, cell)] = None
+    return list(rows)
+
+
+def case_failures(results: Iterable[CellResult]) -> list[FailureRow]:
+    """Cases whose prediction ended in an error."""
+    return [
+        FailureRow(f"{cell.record.model} · {cell.record.dataset} · {cell.record.prompt}", p.case, p.error)
+        for cell in results
+        for p in cell.predictions
+        if p.error is not None
+    ]
+
+
+def case_notes(results: Iterable[CellResult]) -> list[FailureRow]:
+    """Notes on cases, each once, with the cases that carry it."""
+    cases: dict[tuple[str, str], dict[str, None]] = {}
+    for cell in results:
+        for prediction in cell.predictions:
+            for note in prediction.notes:
+                if note != cell.record.dataset_info.get("warning"):
+                    cases.setdefault((cell.record.dataset, note), {})[base_case(prediction.case)] = None
+    return [
+        FailureRow(
+            dataset, ", ".join(list(names)[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else ""), note
+        )
+        for (dataset, note), names in cases.items()
+    ]
+
+
+def undefined_rows(groups: Iterable[Group]) -> list[UndefinedRow]:
+    """Undefined scores, counted by table, entrant, metric and reason."""
+    rows = []
+    for group in groups:
+        for entrant in group.entrants:
+            counts = Counter((s.metric, s.reason or "") for s in entrant.scores if s.value is None)
+            rows += [UndefinedRow(group.title, entrant.label, m, r, n) for (m, r), n in sorted(counts.items())]
+    return rows
+
+
+def scores_csv(results: Sequence[CellResult]) -> str:
+    """Every score, one line a prediction and scoring protocol, one column a metric.
+
+    Undefined scores are empty; the last column names them with their reason.
+    """
+    metrics = list(dict.fromkeys(s.metric for cell in results for s in cell.scores))
+    head = ["cell", "model", "variant", "dataset", "prompt", "level", "fraction", "seed", "fold"]
+    lines = [[*head, "protocol", "case", "patient", "roi", *metrics, "undefined"]]
+    for cell in results:
+        r = cell.record
+        same = [r.key[:8], r.model, r.variant, r.dataset, r.prompt, level_of(cell), r.fraction, r.seed, r.fold]
+        for place, scores in _by_prediction(cell.scores).items():
+            values = {s.metric: f"{s.value:.6g}" for s in scores if s.value is not None}
+            reasons = "; ".join(f"{s.metric}: {s.reason}" for s in scores if s.value is None)
+            lines.append([*map(str, same), *place, *(values.get(m, "") for m in metrics), reasons])
+    return _write_csv(lines)
+
+
+def leaderboard_csv(groups: Iterable[Group]) -> str:
+    """Every table of the leaderboard below each other, every metric with mean and interval."""
+    place = ["dataset", "prompt", "level", "protocol", "roi", "rank", "model", "kind"]
+    lines = [[*place, "metric", "mean", "low", "high", "median", "cases", "patients", "no_interval"]]
+    for group in groups:
+        key = group.key
+        ranks = {row.label: row.rank for row in leaderboard(group)}
+        for entrant in (*group.entrants, *group.humans):
+            for metric in group.metrics:
+                e = estimate_of(entrant, metric)
+                numbers = ["" if v is None else f"{v:.6g}" for v in (e.mean, e.low, e.high, e.median)]
+                place = [key.dataset, key.prompt, str(key.level), key.protocol, key.roi]
+                rank = ranks.get(entrant.label)
+                lines.append([*place, str(rank or ""), entrant.label, entrant.kind, metric, *numbers])
+                lines[-1] += [str(e.cases), str(e.patients), e.reason]
+    return _write_csv(lines)
+
+
+def rows_csv(rows: Sequence[CostRow | FailureRow | UndefinedRow]) -> str:
+    """Dataclass rows as CSV with their field names as head; "" for no rows."""
+    if not rows:
+        return ""
+    names = [f.name for f in dataclasses.fields(rows[0])]
+    return _write_csv([names, *(["" if (v := getattr(r, n)) is None else str(v) for n in names] for r in rows)])
+
+
+def notes_of(record: CellRecord) -> list[str]:
+    """Notes of a cell about its model; the data set's own warning is told once for all."""
+    return [note for note in record.notes if note != record.dataset_info.get("warning")]
+
+
+def flags_of(record: CellRecord) -> tuple[str, ...]:
+    """Notes of a cell that say that the model may have seen the test data in training."""
+    listed = record.model_info.get("contamination") or []
+    found = [str(n) for n in ([listed] if isinstance(listed, str) else listed)]
+    found += [note for note in notes_of(record) if any(word in note.lower() for word in _FLAG_WORDS)]
+    return tuple(dict.fromkeys(found))
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A measured value with the digits that mean something: shares and mm with two, large ones with fewer."""
+    if value is None:
+        return "–"
+    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    text = f"{value:,.{digits}f}".replace("-", "−")
+    return f"{text} {unit}" if unit else text
+
+
+def magnitude(count: float | None) -> str:
+    """A large count in words of k, M, G, T.
+
+    Example:
+        >>> magnitude(31_043_521)
+        '31.0 M'
+    """
+    if count is None:
+        return "–"
+    for scale, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(count) >= scale:
+            return f"{count / scale:.{1 if count / scale < 100 else 0}f} {letter}"
+    return f"{count:g}"
+
+
+def _row(entrant: Entrant, group: Group, primary: Estimate, *, rank: int | None, unranked: str) -> LeaderboardRow:
+    record = entrant.record
+    return LeaderboardRow(
+        rank=rank,
+        unranked=unranked,
+        kind=entrant.kind,
+        label=entrant.label,
+        title=str(record.model_info.get("title") or record.model),
+        fidelity=str(record.model_info.get("fidelity", "")),
+        training=_training(entrant.cells[0]),
+        parameters=_parameters(record),
+        n=_counted(entrant),
+        primary=primary,
+        metrics=tuple(_mean(entrant, column) for column in metric_columns(group)),
+        flags=tuple(dict.fromkeys(f for cell in entrant.cells for f in flags_of(cell.record))),
+    )
+
+
+def _training(cell: CellResult) -> str:
+    record = cell.record
+    if record.trained_here:
+        count = _training_patients(cell)
+        share = f"{record.fraction:.0%} of the training patients"
+        return (
+            f"trained here on {share}" if count is None else f"trained here on {count} patients ({record.fraction:.0%})"
+        )
+    weights = record.model_info.get("weights")
+    return f"weights {weights}, not trained here" if weights else ""
+
+
+def _training_patients(cell: CellResult) -> int | None:
+    """Number of patients a cell was trained on; None when the run holds no split of its data set."""
+    record, source = cell.record, cell.folder.parent / SPLITS / f"{cell.record.dataset}.json"
+    if not source.exists():
+        return None
+    folds = load_splits(source).folds
+    if record.fold >= len(folds):
+        return None
+    return len(training_fraction(folds[record.fold].train, record.fraction, 0))
+
+
+def _parameters(record: CellRecord) -> Shown:
+    paper = record.model_info.get("parameters")
+    built = record.parameters_built
+    if built is None or built == paper:
+        return Shown(paper, magnitude(paper) if paper else "0")
+    return Shown(built, magnitude(built), f"paper: {magnitude(paper)}" if paper else "")
+
+
+def _counted(entrant: Entrant) -> Shown:
+    defined = entrant.by_case(PRIMARY)
+    patients = len({entrant.patients()[case] for case in defined})
+    all_cases = len(entrant.cases)
+    text = f"{len(defined)}" if len(defined) == all_cases else f"{len(defined)} of {all_cases}"
+    notes = [f"{patients} patient{'s' if patients != 1 else ''}"]
+    if len(entrant.predictions) > all_cases:
+        notes.append(f"{len(entrant.predictions)} predictions")
+    notes += [f"{n} {reason}" for reason, n in sorted(entrant.undefined(PRIMARY).items())]
+    if entrant.failed:
+        notes.append(f"{entrant.failed} failed")
+    return Shown(len(defined), text, "; ".join(notes))
+
+
+def _mean(entrant: Entrant, column: MetricColumn) -> Shown:
+    values = list(entrant.by_case(column.metric).values())
+    mean = estimate_of(entrant, column.metric).mean if values else None
+    undefined = entrant.undefined(column.metric)
+    missed, other = undefined.pop("prediction_empty", 0), sum(undefined.values())
+    notes = [f"{missed} miss{'es' if missed > 1 else ''}"] if missed else []
+    notes += [f"{other} undefined"] if other else []
+    total = sum(s.metric == column.metric for s in entrant.scores)
+    note = f"n = {total - missed - other} of {total}; {'; '.join(notes)}" if notes else ""
+    return Shown(mean, number(mean, column.unit), note)
+
+
+def _cost_row(label: str, cell: CellResult) -> CostRow:
+    cost = cell.cost
+    if cost is None:
+        raise ValueError(f"{cell.folder} has no cost.")
+    shape = " × ".join(map(str, cost.shape))
+    return CostRow(
+        label=label,
+        prompt=cell.record.prompt,
+        parameters=cost.parameters,
+        trainable_parameters=cost.trainable_parameters,
+        macs=cost.macs,
+        mac_counter=cost.mac_counter,
+        seconds_median=cost.seconds_median,
+        repeats=cost.repeats,
+        peak_memory_bytes=cost.peak_memory_bytes,
+        volume=f"{cost.case} ({shape})" if cost.case else "–",
+        device=f"{cost.device}, {cost.threads} thread{'s' if cost.threads != 1 else ''}",
+        reason=cost.reason or "",
+    )
+
+
+def _column(heading: str, score: Score) -> MetricColumn:
+    direction = 0 if score.higher_is_better is None else 1 if score.higher_is_better else -1
+    return MetricColumn(heading, score.metric, score.unit, direction)
+
+
+def _scored(entrant: Entrant) -> frozenset[str]:
+    return frozenset(base_case(s.case) for s in entrant.scores)
+
+
+def _common_cases(entrants: Sequence[Entrant]) -> frozenset[str]:
+    counts = Counter(_scored(e) for e in entrants)
+    return max(counts, key=lambda cases: (counts[cases], len(cases), sorted(cases)), default=frozenset())
+
+
+def _by_prediction(scores: Iterable[Score]) -> dict[tuple[str, str, str, str], list[Score]]:
+    grouped: dict[tuple[str, str, str, str], list[Score]] = {}
+    for score in scores:
+        grouped.setdefault((score.protocol, score.case, score.patient, score.roi), []).append(score)
+    return grouped
+
+
+def _write_csv(lines: Iterable[Sequence[str]]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(lines)
+    return stream.getvalue()
+
+
+def _or(value: float | None, other: float) -> float:
+    return other if value is None else value
