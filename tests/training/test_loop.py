@@ -85,7 +85,7 @@ def test_the_best_weights_are_chosen(make_model, cases, tmp_path):
 
     model = make_model()
     result = train(model, training=cases, validation=cases[:1], config=short(), folder=tmp_path, validate=validate)
-    assert (result.chosen_step, result.step, result.validation) == (4, 6, 0.9)
+    assert (result.chosen_step, result.steps, result.best) == (4, 6, 0.9)
     assert all(torch.equal(tensor, snapshots[1][k]) for k, tensor in model.network.state_dict().items())
 
 
@@ -100,7 +100,7 @@ def test_training_stops_when_patience_runs_out(make_model, cases, tmp_path):
         validate=lambda model, case: next(scores),
     )
     assert result.stopped_early
-    assert (result.step, result.chosen_step, result.validation) == (6, 2, 0.5)
+    assert (result.steps, result.chosen_step, result.best) == (6, 2, 0.5)
 
 
 def test_undefined_scores_are_left_out_of_the_mean(make_model, cases, tmp_path):

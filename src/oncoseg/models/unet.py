@@ -249,7 +249,8 @@ class UNetModel:
         x = F.pad(torch.from_numpy(slices)[:, None], (0, -columns % MULTIPLE, 0, -rows % MULTIPLE))
         logits = self.network(x.to(parameter.device, memory_format=torch.channels_last))
         probability: Tensor = foreground(logits)[:, 0, :rows, :columns]
-        return np.asarray(probability.cpu().numpy(), np.float32)
+        result: NDArray[np.float32] = probability.cpu().numpy()
+        return result
 
     def _draw(self, slices: int, with_tumour: NDArray[np.intp], rng: np.random.Generator) -> _Draw:
         chosen = self.settings

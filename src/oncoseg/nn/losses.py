@@ -90,7 +90,8 @@ def dice_and_cross_entropy(logits: Tensor, target: Tensor, *, dice: float = 1.0,
         logits: (batch, 1, ...) before a sigmoid, or (batch, 2, ...) before a softmax whose second class
             is the structure; Dice counts the structure only.
         target: (batch, 1, ...) in {0, 1}.
-        dice, entropy: weights.
+        dice: weight of Dice-sq.
+        entropy: weight of the cross-entropy.
 
     Returns:
         A scalar, at least 0.

@@ -119,7 +119,7 @@ class Descent:
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """Deterministic kernels inside the block (on an accelerator where they exist); the caller's random state after it."""
+    """Deterministic kernels inside the block, on an accelerator where they exist; the caller's random state after."""
     before, warning = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),

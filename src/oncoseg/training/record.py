@@ -60,18 +60,18 @@ class TrainResult:
 
     Attributes:
         checkpoint: the weights.
-        step: optimiser steps done.
+        steps: optimiser steps done.
         chosen_step: step the weights are of.
-        validation: validation score of these weights, None without validation.
+        best: highest validation score, None without validation.
         stopped_early: patience ran out.
         resumed_from: step an earlier, killed process had saved; 0 for none.
         notes: everything that went differently, e.g. damaged states.
     """
 
     checkpoint: Path
-    step: int
+    steps: int
     chosen_step: int
-    validation: float | None
+    best: float | None
     stopped_early: bool
     resumed_from: int = 0
     notes: tuple[str, ...] = ()
