@@ -89,6 +89,15 @@ def require_file(source: Path) -> None:
         raise InputError(f"{source} is empty (0 bytes). Copy or export it again.")
 
 
+def require_writable(target: Path) -> None:
+    """Raise InputError unless a file could be written at `target`; makes nothing."""
+    place = target.parent.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"Cannot write {target}: {place} is not a folder you may write to. Choose another place.")
+
+
 def sha256(source: Path) -> str:
     """Hex SHA-256 of a file's content."""
     with source.open("rb") as stream:

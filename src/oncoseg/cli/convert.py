@@ -23,11 +23,11 @@ def convert(
     mask: Annotated[bool, typer.Option("--mask", help="SOURCE is a mask: interpolate as such.")] = False,
 ) -> None:
     """Convert between formats and grids; contours and segments become masks on the grid of their image."""
-    from oncoseg.io.images import read_image, read_labels, require_writable_suffix, write_volume
+    from oncoseg.io.images import read_image, read_labels, require_writable, write_volume
 
-    require_writable_suffix(out)
+    require_writable(out)
     if image is not None:
-        volume, mask = _drawn(source, read_image(image), roi), True
+        volume, mask = _drawn(source, image, roi), True
     else:
         volume = read_labels(source) if mask else read_image(source)
     if like is not None:
@@ -39,11 +39,11 @@ def convert(
     say(f"wrote {out}: {volume.shape} (slice, row, column), spacing {shown} mm")
 
 
-def _drawn(source: Path, image: Volume, roi: str | None) -> Volume:
+def _drawn(source: Path, image: Path, roi: str | None) -> Volume:
     from oncoseg.errors import InputError
-    from oncoseg.io.images import read_rois
+    from oncoseg.io.images import read_drawn
 
-    rois = read_rois(source, image, pattern=roi)
+    rois = read_drawn(source, image, pattern=roi)
     if len(rois) != 1:
         raise InputError(f"{source} holds the ROIs {', '.join(rois)}: choose one with --roi NAME.")
     name, volume = next(iter(rois.items()))

@@ -31,11 +31,17 @@ def check(
     if as_json:
         print_json([plain(f) for f in findings])
     elif findings:
-        print_table(f"Findings in {dataset}", ["case", "severity", "message"], [[f.case, f.severity, f.message] for f in findings])
+        print_table(
+            f"Findings in {dataset}",
+            ["case", "severity", "message"],
+            [[f.case, f.severity, f.message] for f in findings],
+        )
     errors = {f.case for f in findings if f.severity == "error"}
     say(f"{len(opened.entries())} cases, {len(findings)} findings, {len(errors)} cases with errors")
     if errors:
-        raise PartialFailureError(f"{len(errors)} of {len(opened.entries())} cases cannot be used: {', '.join(sorted(errors)[:5])}")
+        raise PartialFailureError(
+            f"{len(errors)} of {len(opened.entries())} cases cannot be used: {', '.join(sorted(errors)[:5])}"
+        )
 
 
 @app.command("import")
@@ -46,7 +52,7 @@ def import_(
     settings: Settings = None,
 ) -> None:
     """Import a data set into a prepared folder; finished cases are skipped, a bad one does not stop the rest."""
-    from oncoseg.cli.settings import parse_settings
+    from oncoseg.config import parse_settings
     from oncoseg.errors import PartialFailureError
     from oncoseg.preparation.importing import import_dataset
 
@@ -54,4 +60,6 @@ def import_(
     say(f"{target}: {len(result.imported)} imported, {len(result.skipped)} already there, {len(result.failed)} failed")
     if result.failed:
         lines = "\n".join(f"  {case}: {reason}" for case, reason in result.failed.items())
-        raise PartialFailureError(f"{len(result.failed)} cases could not be imported; the others are in {target}.\n{lines}")
+        raise PartialFailureError(
+            f"{len(result.failed)} cases could not be imported; the others are in {target}.\n{lines}"
+        )

@@ -17,7 +17,8 @@ def evaluate(
     reference: Annotated[Path, typer.Argument(help="Reference mask: NIfTI or NRRD.")],
     prediction: Annotated[Path, typer.Argument(help="Predicted mask on the same grid.")],
     metrics: Annotated[
-        str | None, typer.Option(help="Names, comma-separated, e.g. dice,hd95_max,nsd_border@2. Default: the usual ones.")
+        str | None,
+        typer.Option(help="Names, comma-separated, e.g. dice,hd95_max,nsd_border@2. Default: the usual ones."),
     ] = None,
     label: Annotated[
         list[int] | None, typer.Option(help="Label value(s) that are tumour, when the masks hold several. Repeatable.")
@@ -42,7 +43,9 @@ def evaluate(
         print_json([_entry(s) for s in scores])
         return
     rows = [[s.metric, "undefined" if s.value is None else f"{s.value:.4f}", s.unit, s.reason or ""] for s in scores]
-    print_table(f"{prediction.name} against {reference.name} ({scores[0].protocol})", ["metric", "value", "unit", ""], rows)
+    print_table(
+        f"{prediction.name} against {reference.name} ({scores[0].protocol})", ["metric", "value", "unit", ""], rows
+    )
 
 
 def _entry(score: Score) -> dict[str, object]:

@@ -14,6 +14,7 @@ from oncoseg.errors import OncosegError
 app = typer.Typer(
     name="oncoseg",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -32,7 +32,9 @@ def predict(
     prompt: Annotated[str | None, typer.Option(help="Simulator for --reference, see `oncoseg prompts`.")] = None,
     label: Annotated[list[int] | None, typer.Option(help="Tumour label(s) in --reference. Repeatable.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write float32 probabilities.")] = False,
-    threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="Probability above which a voxel is tumour.")] = 0.5,
+    threshold: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Probability above which a voxel is tumour.")
+    ] = 0.5,
     weights: Annotated[Path | None, typer.Option(help="Your weights file; default: the catalogue's.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Option of the model, name=value. Repeatable.")
@@ -41,10 +43,10 @@ def predict(
 ) -> None:
     """Segment the tumour on one image. A reference is never needed; prompts come from you."""
     from oncoseg.cli.settings import open_model
-    from oncoseg.io.images import read_image, require_writable_suffix, write_volume
+    from oncoseg.io.images import read_image, require_writable, write_volume
     from oncoseg.score import ledger_of
 
-    require_writable_suffix(out)
+    require_writable(out)
     chosen = open_model(model, weights, settings or [])
     volume = read_image(image)
     given = [*_typed(box or [], click or [], mm, volume), *_from_file(prompts, volume)]
@@ -83,7 +85,9 @@ def _simulated(
     from oncoseg.errors import InputError
 
     if (reference is None) != (simulator is None):
-        raise InputError("--reference and --prompt go together: the mask, and the simulator that makes prompts from it.")
+        raise InputError(
+            "--reference and --prompt go together: the mask, and the simulator that makes prompts from it."
+        )
     if reference is None or simulator is None:
         return []
     import numpy as np
@@ -95,7 +99,9 @@ def _simulated(
     image.require_same_grid(mask, f"image {name} and reference {reference}")
     made: list[Prompt] = registry.load("prompts", simulator).build()(mask, np.random.default_rng(seed))
     if not made:
-        raise InputError(f"{reference} is empty, so no {simulator} can be made from it. Give --box or --click yourself.")
+        raise InputError(
+            f"{reference} is empty, so no {simulator} can be made from it. Give --box or --click yourself."
+        )
     say(f"prompts simulated from the reference: {json.dumps([str(p) for p in made[:3]])}{' ...' if made[3:] else ''}")
     return made
 

@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Any
 
 from oncoseg import registry
+from oncoseg.config import parse_settings
 from oncoseg.contracts import Dataset, Model
-from oncoseg.errors import ConfigError, InputError, UnknownNameError
-
-
-def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """`["root=/data", "shape=[64,64,64]"]` to typed values; dotted names nest.
-
-    Values are TOML; anything that is not TOML is taken as text, so paths and words need no quotes.
-
-    Raises:
-        ConfigError: for a setting without `=`.
-
-    Example:
-        >>> parse_settings(["steps=100", "root=/data/lung", "train.lr=1e-3"])
-        {'steps': 100, 'root': '/data/lung', 'train': {'lr': 0.001}}
-    """
-    parsed: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals or not name:
-            raise ConfigError(f"--set '{setting}' is not of the form name=value.")
-        *tables, key = name.split(".")
-        table = parsed
-        for part in tables:
-            table = table.setdefault(part, {})
-        table[key] = _value(text)
-    return parsed
+from oncoseg.errors import InputError, UnknownNameError
 
 
 def open_model(name: str, weights: Path | None, settings: list[str]) -> Model:
-    """A model by name (`unet.primakov`) or a checkpoint written by `oncoseg train`."""
+    """A model by name (`unet.primakov`), or a checkpoint (or training folder) of `oncoseg train`.
+
+    Raises:
+        UnknownNameError: for a name that is neither.
+        InputError: for weights that are missing or do not fit.
+    """
     options = parse_settings(settings)
     place = Path(name)
-    if place.suffix in (".safetensors", ".pth", ".pt") or place.exists():
+    if place.exists() or place.suffix in (".safetensors", ".pth", ".pt"):
         if weights is not None:
             raise InputError(f"{name} is a checkpoint already; leave --weights out or give the model's name.")
-        return _open_checkpoint(place, options)
+        name, weights = _described(place)
     if weights is not None and not weights.exists():
         raise InputError(f"Weights {weights} do not exist. Check the path.")
     base, variant = registry.split_variant(name)
@@ -51,22 +30,26 @@ def open_model(name: str, weights: Path | None, settings: list[str]) -> Model:
     return model
 
 
-def _open_checkpoint(place: Path, options: dict[str, Any]) -> Model:
-    from oncoseg.weights.loading import read_tensors
+def _described(place: Path) -> tuple[str, Path]:
+    """The model's name and the file of a checkpoint that says what it is."""
+    from oncoseg.weights.trained import read_checkpoint
 
     place = place / "checkpoint.safetensors" if place.is_dir() else place
-    facts = read_tensors(place).metadata
-    if "model" not in facts:
+    about = read_checkpoint(place).about
+    if about is None:
         raise InputError(
             f"{place} does not say which model it belongs to. Name the model and give the file: "
             f"oncoseg predict MODEL IMAGE --weights {place}."
         )
-    model: Model = registry.load("models", facts["model"]).build(facts.get("variant") or None, weights=place, **options)
-    return model
+    return f"{about.model}.{about.variant}" if about.variant else about.model, place
 
 
 def open_dataset(name: str, settings: list[str]) -> Dataset:
-    """A data set by name, or the path of a prepared folder."""
+    """A data set by name, or the path of a prepared folder.
+
+    Raises:
+        UnknownNameError: for a name that is neither.
+    """
     options = parse_settings(settings)
     try:
         module = registry.load("datasets", name)
@@ -76,10 +59,3 @@ def open_dataset(name: str, settings: list[str]) -> Dataset:
         module, options = registry.load("datasets", "folder"), {"root": name, **options}
     dataset: Dataset = module.build(**options)
     return dataset
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

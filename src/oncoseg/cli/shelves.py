@@ -7,31 +7,34 @@ from typing import Annotated, Any
 
 import typer
 
-from oncoseg.cli.show import print_json, print_table
+from oncoseg.cli.show import print_entries, print_json
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-def models(as_json: AsJson = False) -> None:
+def models(
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the README.")] = False,
+) -> None:
     """List the models: size, prompts, paper, licence, how faithful each is."""
     entries = model_entries()
     if as_json:
         print_json(entries)
         return
-    rows = [
-        [
-            e["name"],
-            ", ".join(e["variants"]),
-            f"{e['parameters']:,}",
-            e["dimension"],
-            ", ".join(e["prompts"]) or "automatic",
-            e["fidelity"],
-            e["licence"],
-            e["summary"],
-        ]
-        for e in entries
-    ]
-    print_table("Models", ["name", "variants", "parameters", "dim", "prompts", "fidelity", "licence", "what"], rows)
+    if markdown:
+        print(markdown_table(entries))
+        return
+    print_entries([(_names(e), _model_facts(e), e["summary"]) for e in entries])
+
+
+def _names(entry: dict[str, Any]) -> str:
+    return ", ".join(f"{entry['name']}.{v}" for v in entry["variants"]) or str(entry["name"])
+
+
+def _model_facts(entry: dict[str, Any]) -> list[str]:
+    size = f"{entry['parameters']:,} parameters" if entry["parameters"] else ""
+    prompts = f"prompts: {', '.join(entry['prompts']) or 'none needed'}"
+    return [entry["dimension"], size, prompts, entry["fidelity"], "trainable" if entry["trainable"] else ""]
 
 
 def model_entries() -> list[dict[str, Any]]:
@@ -50,6 +53,18 @@ def model_entries() -> list[dict[str, Any]]:
     return entries
 
 
+def markdown_table(entries: list[dict[str, Any]]) -> str:
+    """The README's table of models, one row an entry."""
+    lines = ["| name | what | parameters | input | prompts | fidelity |", "|---|---|---|---|---|---|"]
+    for e in entries:
+        names = ", ".join(f"`{n}`" for n in _names(e).split(", "))
+        paper = f" ([paper](https://doi.org/{e['doi']}))" if e["doi"] else ""
+        prompts = ", ".join(e["prompts"]) or "none needed"
+        size = f"{e['parameters']:,}" if e["parameters"] else "-"
+        lines.append(f"| {names} | {e['summary']}{paper} | {size} | {e['dimension']} | {prompts} | {e['fidelity']} |")
+    return "\n".join(lines)
+
+
 def datasets(as_json: AsJson = False) -> None:
     """List the data sets: what they hold, what they need, under which licence."""
     from oncoseg import registry
@@ -59,8 +74,7 @@ def datasets(as_json: AsJson = False) -> None:
     if as_json:
         print_json([plain(i) for i in infos])
         return
-    rows = [[i.name, i.title + (" (synthetic)" if i.synthetic else ""), i.modality, i.licence, i.summary] for i in infos]
-    print_table("Data sets", ["name", "title", "modality", "licence", "what"], rows)
+    print_entries([(i.name, [i.modality, i.licence, "synthetic" if i.synthetic else ""], i.summary) for i in infos])
 
 
 def metrics(as_json: AsJson = False) -> None:
@@ -72,8 +86,7 @@ def metrics(as_json: AsJson = False) -> None:
         print_json(found)
         return
     direction = {True: "higher is better", False: "lower is better", None: ""}
-    rows = [[m["name"], m["unit"], direction[m["higher_is_better"]], m["summary"]] for m in found]
-    print_table("Metrics", ["name", "unit", "direction", "what"], rows)
+    print_entries([(m["name"], [m["unit"], direction[m["higher_is_better"]]], m["summary"]) for m in found])
 
 
 def _metric_entry(module: Any) -> dict[str, Any]:
@@ -90,8 +103,4 @@ def prompts(as_json: AsJson = False) -> None:
     if as_json:
         print_json([plain(i) for i in infos])
         return
-    print_table(
-        "Prompt simulators",
-        ["name", "prompts", "source", "what"],
-        [[i.name, ", ".join(i.prompts), i.source, i.summary] for i in infos],
-    )
+    print_entries([(i.name, [", ".join(i.prompts), f"source: {i.source}"], i.summary) for i in infos])

@@ -6,8 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 
 def say(line: str) -> None:
@@ -21,12 +25,22 @@ def print_json(content: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output; columns whose cells are all numbers are right-aligned."""
-    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
+    """A table on standard output; numbers are right-aligned, only the last column wraps."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    last = len(columns) - 1
     for number, column in enumerate(columns):
         cells = [row[number] for row in rows if row[number]]
         numeric = bool(cells) and all(c.lstrip("-").replace(",", "").replace(".", "").isdigit() for c in cells)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=number != last, overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    Console(highlight=False).print(table, markup=False)
+        table.add_row(*(escape(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def print_entries(rows: Sequence[tuple[str, Sequence[str], str]]) -> None:
+    """A list on standard output: a name with short facts on one line, what it is indented below."""
+    console = Console(highlight=False)
+    for name, facts, what in rows:
+        line = Text.assemble((name, "bold"), "  ", (" · ".join(f for f in facts if f), "cyan"))
+        console.print(line)
+        console.print(Padding(escape(what), (0, 0, 0, 4)))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oncoseg.errors import InputError
-from oncoseg.io import dicom, nifti, nrrd
+from oncoseg import files
+from oncoseg.errors import InputError, UnknownNameError
+from oncoseg.io import dicom, nifti, nrrd, rtstruct, seg
+from oncoseg.io.dicom_header import read_header
 from oncoseg.volume import Volume
 
 #: Suffixes that are read; a folder is read as DICOM too, whatever its name.
@@ -73,12 +76,43 @@ def write_volume(path: Path, volume: Volume) -> None:
     (nifti if suffix in nifti.SUFFIXES else nrrd).write(path, volume)
 
 
+def require_writable(path: Path) -> None:
+    """Raise InputError unless `write_volume` knows the suffix and may write into the folder: asked before long work."""
+    _suffix(path, WRITTEN)
+    files.require_writable(path)
+
+
+def read_drawn(path: Path, image: Path, *, pattern: str | None = None) -> dict[str, Volume]:
+    """Masks of an RTSTRUCT or DICOM-SEG on the grid of the image they were drawn on, by ROI name.
+
+    Args:
+        path: the RTSTRUCT or DICOM-SEG file.
+        image: the DICOM series (then the frame of reference is checked), or the same image as NIfTI or NRRD.
+        pattern: regular expression for ROI names; None for all.
+
+    Raises:
+        InputError: as `rtstruct.read_rois` and `seg.read_segments`; when no ROI matches; for another modality.
+    """
+    volume = read_image(image)
+    series = dicom.find_series(image) if image.is_dir() else []
+    frame = series[0].frame_of_reference if len(series) == 1 else None
+    header = read_header(path) if path.is_file() else None
+    modality = header.text("Modality") if header is not None else ""
+    if modality != "SEG":
+        return rtstruct.read_rois(path, volume, pattern=pattern, frame_of_reference=frame)
+    found = seg.read_segments(path, volume)
+    chosen = {n: v for n, v in found.items() if pattern is None or re.search(pattern, n, re.IGNORECASE)}
+    if not chosen:
+        raise UnknownNameError(f"segment in {path}:", str(pattern), found)
+    return chosen
+
+
 def _read(path: Path) -> Volume:
     if not path.exists():
         raise InputError(f"{path} does not exist. Check the path.")
     if path.is_dir():
         return dicom.read_image(path)
-    if not path.suffix and dicom.read_header(path) is not None:
+    if not path.suffix and read_header(path) is not None:
         return dicom.read_image(path)  # exports of many scanners have no suffix
     suffix = _suffix(path, SUFFIXES)
     if suffix in nifti.SUFFIXES:

@@ -1,0 +1,80 @@
+"""Progress bars on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from oncoseg.experiments.events import Event
+    from oncoseg.training.loop import Progress as Step
+
+
+def bars() -> Progress:
+    """Bars with counts and elapsed time; plain lines where standard error is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True, highlight=False, soft_wrap=True),
+    )
+
+
+@contextmanager
+def training_bar(name: str) -> Iterator[Callable[[Step], None]]:
+    """A bar for one training; yields what the loop tells after every step."""
+    with bars() as shown:
+        task = shown.add_task(f"training {escape(name)}", total=None, note="")
+
+        def tell(step: Step) -> None:
+            if step.message:
+                shown.console.print(escape(step.message))
+            note = f"loss {step.loss:.3f}" if step.loss is not None else ""
+            note += f"  validation Dice {step.validation:.3f}" if step.validation is not None else ""
+            shown.update(task, completed=step.step, total=step.steps, note=note)
+
+        yield tell
+
+
+class RunBars:
+    """Shows the events of a matrix: one bar for the run, one for each cell under way."""
+
+    def __init__(self, shown: Progress, cells: int) -> None:
+        self._shown = shown
+        self._run = shown.add_task("cells", total=cells, note="")
+        self._cells: dict[str, TaskID] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Show one event; called from one thread at a time."""
+        match event.kind:
+            case "note":
+                self._shown.console.print(escape(event.message))
+            case "started":
+                self._cells[event.cell] = self._shown.add_task(escape(event.cell), total=None, note="")
+            case "trained" | "predicted":
+                self._step(event)
+            case _:
+                self._end(event)
+
+    def _step(self, event: Event) -> None:
+        if event.message:
+            self._shown.console.print(escape(event.message))
+        task = self._cells.get(event.cell)
+        if task is not None:
+            what = "training steps" if event.kind == "trained" else "cases"
+            self._shown.update(task, completed=event.done, total=event.total or None, note=what)
+
+    def _end(self, event: Event) -> None:
+        task = self._cells.pop(event.cell, None)
+        if task is not None:
+            self._shown.remove_task(task)
+        self._shown.advance(self._run)
+        reason = f": {event.message}" if event.message else ""
+        self._shown.console.print(escape(f"{event.kind:9} {event.cell}{reason}"))

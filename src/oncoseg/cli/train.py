@@ -1,0 +1,107 @@
+"""`oncoseg train`: train a model on a data set, or go on with a training that was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oncoseg.cli.show import say
+
+if TYPE_CHECKING:
+    from oncoseg.contracts import Dataset
+    from oncoseg.experiments.splits import Split
+
+Settings = list[str] | None
+
+
+def train(
+    model: Annotated[str, typer.Argument(help="A trainable model, or a checkpoint to start from.")],
+    dataset: Annotated[str, typer.Argument(help="A name from `oncoseg datasets`, or a prepared folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of this training; the same command goes on after a stop.")],
+    steps: Annotated[int, typer.Option(min=0, help="Optimiser steps.")] = 0,
+    epochs: Annotated[int, typer.Option(min=0, help="Times every case is visited, in place of --steps.")] = 0,
+    fraction: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the training patients.")] = 1.0,
+    split: Annotated[Path | None, typer.Option(help="Split file; default: one is drawn and kept in --out.")] = None,
+    test: Annotated[float, typer.Option(min=0.0, max=0.99, help="Share of patients kept for testing.")] = 0.2,
+    validation: Annotated[float, typer.Option(min=0.0, max=0.99, help="Share of the rest that chooses weights.")] = 0.1,
+    seed: Annotated[int, typer.Option(min=0, help="Of split, initialisation and data order.")] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Samples at once.")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    settings: Annotated[Settings, typer.Option("--set", help="Option of the model, name=value. Repeatable.")] = None,
+    data: Annotated[Settings, typer.Option("--data", help="Option of the data set, name=value. Repeatable.")] = None,
+    loop: Annotated[
+        Settings, typer.Option("--train", help="Setting of the loop, e.g. learning_rate=3e-4. Repeatable.")
+    ] = None,
+) -> None:
+    """Train a model. Can be killed at any time; the same command goes on and ends with the same weights."""
+    from oncoseg.cli.progress import training_bar
+    from oncoseg.cli.settings import open_dataset, open_model
+    from oncoseg.config import parse_settings
+    from oncoseg.contracts import Trainable
+    from oncoseg.errors import InputError
+    from oncoseg.experiments.splits import cases_of, training_fraction
+    from oncoseg.training.loader import CasesOnDemand
+    from oncoseg.training.loop import train as run
+
+    asked = {"steps": steps, "epochs": epochs, "batch": batch, "device": device, **parse_settings(loop or [])}
+    config = _config(asked, seed)
+    opened = open_dataset(dataset, data or [])
+    sides = _split(split, out, opened, test=test, validation=validation, seed=seed)
+    entries = opened.entries()
+    training = cases_of(training_fraction(sides.train, fraction, seed), entries)
+    held = cases_of(sides.validation, entries)
+    _seed_everything(seed)
+    built = open_model(model, None, settings or [])
+    if not isinstance(built, Trainable):
+        raise InputError(f"{model} cannot be trained. `oncoseg models` says which can.")
+    say(
+        f"{built.info.full_name}: {len(training)} cases to train on, {len(held)} to choose weights, "
+        f"{len(cases_of(sides.test, entries))} kept for testing ({out / 'split.json'})"
+    )
+    with training_bar(built.info.full_name) as progress:
+        result = run(
+            built,
+            training=CasesOnDemand(opened.load, training),
+            validation=CasesOnDemand(opened.load, held),
+            config=config,
+            folder=out,
+            dataset=opened.fingerprint(),
+            progress=progress,
+        )
+    best = "" if result.best is None else f", best validation Dice {result.best:.3f}"
+    say(f"wrote {result.checkpoint} (step {result.chosen_step} of {result.steps}{best})")
+    say(f"use it: oncoseg predict {result.checkpoint} IMAGE --out mask.nii.gz")
+
+
+def _config(asked: dict[str, Any], seed: int) -> Any:
+    from oncoseg.config import fill
+    from oncoseg.errors import ConfigError
+    from oncoseg.training.settings import TrainConfig
+
+    if not asked["steps"] and not asked["epochs"]:
+        raise ConfigError("Say how long to train: --steps N or --epochs N.")
+    return fill(TrainConfig, {**asked, "seed": seed}, "--train")
+
+
+def _split(file: Path | None, out: Path, dataset: Dataset, *, test: float, validation: float, seed: int) -> Split:
+    """The split of a file, of an earlier start of this training, or a new one; kept in the training's folder."""
+    from oncoseg.experiments.splits import hold_out, load_splits, require_fit, save_splits
+
+    kept = out / "split.json"
+    source = file or (kept if kept.exists() else None)
+    if source is not None:
+        splits = load_splits(source)
+        require_fit(splits, dataset.entries(), str(source))
+    else:
+        splits = hold_out(dataset.entries(), test, seed, validation_share=validation)
+    if not kept.exists():
+        save_splits(kept, splits)
+    return splits.folds[0]
+
+
+def _seed_everything(seed: int) -> None:
+    import torch
+
+    torch.manual_seed(seed)
