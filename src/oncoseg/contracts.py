@@ -206,6 +206,14 @@ class Dataset(Protocol):
         ...
 
 
+@runtime_checkable
+class Excluding(Protocol):
+    """A data set that leaves out cases it found, and says why."""
+
+    excluded: Mapping[str, str]
+    """Case -> reason; these are not among `entries`."""
+
+
 class Measured(NamedTuple):
     """A metric's value, or None with the reason why it is undefined."""
 
