@@ -103,7 +103,7 @@ class StudyDataset:
         self.info, self.root, self.rules = info, root, rules
         studies = find_studies(root)
         problems = {s.case: s.problem or _without_tumour(s, rules) for s in studies}
-        self.excluded: dict[str, str] = {case: reason for case, reason in problems.items() if reason}
+        self.excluded: Mapping[str, str] = {case: reason for case, reason in problems.items() if reason}
         self._studies = {s.case: s for s in studies if s.case not in self.excluded}
         for case, reason in self.excluded.items():
             _logger.warning("%s: case %s is left out: %s", info.name, case, reason)
