@@ -1,6 +1,7 @@
 """Fixtures every test may use: the shared data, and mock layouts of the data sets."""
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -263,11 +264,11 @@ def mock_patient(tmp_path):
     return lambda name: MockPatient(tmp_path / "lung1", name)
 
 
-@pytest.fixture
-def lung1_root(tmp_path, mock_patient) -> Path:
-    """Two sound patients; no GTV, other grid, slice twice, slice missing, `gtv-pre-op`, several GTVs, no drawing."""
+@pytest.fixture(scope="session")
+def _lung1(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("published") / "lung1"
     for name in ("LUNG1-001", "LUNG1-014"):
-        sound = mock_patient(name)
+        sound = MockPatient(root, name)
         sound.ct()
         sound.rtstruct()
     for name, rois in {
@@ -275,20 +276,26 @@ def lung1_root(tmp_path, mock_patient) -> Path:
         "LUNG1-200": ("gtv-pre-op", "Lung-Left"),
         "LUNG1-201": ("GTV-2", "GTV-3"),
     }.items():
-        patient = mock_patient(name)
+        patient = MockPatient(root, name)
         patient.ct()
         patient.rtstruct(rois)
-    shifted = mock_patient("LUNG1-021")
+    shifted = MockPatient(root, "LUNG1-021")
     shifted.ct()
     shifted.rtstruct(z_shift=1.5)
-    twice = mock_patient("LUNG1-300")
+    twice = MockPatient(root, "LUNG1-300")
     twice.ct(copies=[5])
     twice.rtstruct()
-    gap = mock_patient("LUNG1-301")
+    gap = MockPatient(root, "LUNG1-301")
     gap.ct(slices=[k for k in range(12) if k != 7])
     gap.rtstruct()
-    mock_patient("LUNG1-302").ct()
-    return tmp_path / "lung1"
+    MockPatient(root, "LUNG1-302").ct()
+    return root
+
+
+@pytest.fixture
+def lung1_root(_lung1, tmp_path) -> Path:
+    """Two sound patients; no GTV, other grid, slice twice, slice missing, `gtv-pre-op`, several GTVs, no drawing."""
+    return Path(shutil.copytree(_lung1, tmp_path / "lung1"))
 
 
 @pytest.fixture(name="write_nifti")
