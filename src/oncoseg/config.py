@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import tomllib
@@ -49,7 +50,7 @@ def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         ConfigError: unknown key (near names suggested), wrong type, or missing key.
     """
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
             raise ConfigError(f"{where}: unknown key '{key}'. {suggest(key, fields)}")
@@ -116,6 +117,12 @@ def _toml_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Resolved once a class: reading thousands of records would otherwise spend most of its time here."""
+    return typing.get_type_hints(cls)
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
