@@ -130,7 +130,11 @@ class Group:
     @cached_property
     def metrics(self) -> dict[str, Score]:
         """Metric -> a score of it, which knows unit and direction; in the order they were written."""
-        return {s.metric: s for e in (*self.entrants, *self.humans) for s in reversed(e.scores)}
+        found: dict[str, Score] = {}
+        for entrant in (*self.entrants, *self.humans):
+            for score in entrant.scores:
+                found.setdefault(score.metric, score)
+        return found
 
 
 def base_case(case: str) -> str:
