@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncoseg.errors import GridMismatchError, InputError
+from oncoseg.evaluation.lesions import LesionMatch, match_lesions
 from oncoseg.evaluation.surfaces import Surface, border_points, nearest_mm, surface_elements
 from oncoseg.volume import Volume
 
@@ -158,7 +159,7 @@ class MaskPair:
         ends = np.stack(np.meshgrid(*[(-n, n) for n in self.reference.shape], indexing="ij"), axis=-1)
         return float(np.linalg.norm(ends.reshape(-1, len(self.axes)) @ self.axes.T, axis=1).max())
 
-    def slice(self, index: int) -> MaskPair:
+    def slice_at(self, index: int) -> MaskPair:
         """One slice as a pair in two dimensions.
 
         Raises:
@@ -167,6 +168,11 @@ class MaskPair:
         if self.reference.ndim != 3:
             raise InputError("Only a pair in three dimensions has slices.")
         return MaskPair._of(self.reference[index], self.prediction[index], _axes(self.axes[:, 1:]))
+
+    def crop(self, window: Sequence[slice]) -> MaskPair:
+        """The part inside a window of index ranges; where it reaches beyond the image there is background."""
+        masks = [_cut_out(mask, window) for mask in (self.reference, self.prediction)]
+        return MaskPair._of(masks[0], masks[1], self.axes)
 
     @cached_property
     def counts(self) -> Counts:
@@ -219,6 +225,11 @@ class MaskPair:
         )
 
     @cached_property
+    def lesions(self) -> LesionMatch:
+        """Connected components of both masks and which belong together."""
+        return match_lesions(*self._crop)
+
+    @cached_property
     def _crop(self) -> tuple[Mask, Mask]:
         """Both masks in their common bounding box, padded by one voxel of background."""
         boxes = [box for box in (_extent(self.reference), _extent(self.prediction)) if box is not None]
@@ -227,6 +238,12 @@ class MaskPair:
             return nothing, nothing
         union = tuple(slice(min(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*boxes, strict=True))
         return np.pad(self.reference[union], 1), np.pad(self.prediction[union], 1)
+
+
+def _cut_out(mask: Mask, window: Sequence[slice]) -> Mask:
+    inside = tuple(slice(max(w.start, 0), min(w.stop, n)) for w, n in zip(window, mask.shape, strict=True))
+    beyond = [(i.start - w.start, w.stop - i.stop) for i, w in zip(inside, window, strict=True)]
+    return np.pad(mask[inside], beyond) if any(map(any, beyond)) else mask[inside]
 
 
 def _extent(mask: Mask) -> list[tuple[int, int]] | None:

@@ -1,14 +1,19 @@
-"""Metrics by name, and one case scored under one protocol."""
+"""Scoring by name: one case under one protocol, many cases under one or under all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from oncoseg import registry
 from oncoseg.contracts import Metric
-from oncoseg.errors import InputError, UnknownNameError
+from oncoseg.errors import InputError
+from oncoseg.evaluation.aggregate import Misses, ProtocolScore, aggregate, cut, defines
 from oncoseg.evaluation.metric import MetricInfo
+from oncoseg.evaluation.protocol import ScoredCase, protocol_names
+from oncoseg.evaluation.protocol import protocol as find_protocol
+from oncoseg.score import Score
+from oncoseg.volume import Volume
 
 DEFAULT_METRICS: tuple[str, ...] = (
     "dice",
@@ -66,3 +71,91 @@ def metric(name: str) -> Metric:
     if at:
         raise InputError(f"Metric '{base}' takes no parameter; write '{base}' instead of '{name}'.")
     return cast("Metric", module.METRIC)
+
+
+def score_case(
+    reference: Volume,
+    prediction: Volume,
+    *,
+    case: str,
+    patient: str,
+    roi: str = "tumour",
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    protocol: str = "case3d",
+    objects: Mapping[str, tuple[Volume, Volume]] | None = None,
+) -> list[Score]:
+    """Score one case under one protocol; borders and distances are computed once for all metrics.
+
+    Args:
+        reference: bool.
+        prediction: bool, or the probability (float, [0, 1]), on the grid of the reference.
+        case: name of the case.
+        patient: whose it is.
+        roi: what was segmented.
+        metrics: names, see `metric`.
+        protocol: name or alias, see `oncoseg.evaluation.protocol.protocol`.
+        objects: further objects for protocols that average over several, name -> (reference, prediction).
+
+    Returns:
+        One score a metric, in the order given. Metrics that the protocol does not define (a distance of
+        pooled voxels, say) are not in the list; a protocol with metrics of its own answers with those when
+        none of them was asked for.
+
+    Raises:
+        GridMismatchError: when the grids differ.
+        InputError: for an unknown name or masks that cannot be scored.
+    """
+    rule = find_protocol(protocol)
+    chosen = [metric(name) for name in metrics]
+    defined = [each for each in chosen if defines(rule, each)] or [metric(name) for name in rule.metrics]
+    pieces = [cut(rule, ScoredCase(case, reference, prediction, objects or {}))]
+    scores = []
+    for each in defined:
+        found = aggregate(rule, pieces, each)
+        scores.append(
+            Score(
+                case=case,
+                patient=patient,
+                roi=roi,
+                metric=each.name,
+                protocol=rule.name,
+                value=found.value,
+                reason=found.reason,
+                unit=each.unit,
+                higher_is_better=each.higher_is_better,
+            )
+        )
+    return scores
+
+
+def score_cases(
+    cases: Sequence[ScoredCase], *, metric_name: str = "dice", protocol: str = "case3d", misses: str = "undefined"
+) -> ProtocolScore:
+    """Many cases to one number.
+
+    Args:
+        cases: what to score.
+        metric_name: see `metric`.
+        protocol: name or alias.
+        misses: what an empty mask costs in a distance: `undefined` (left out and counted), `worst` (the image's
+            diagonal), `penalty@50` (mm), `detected_only`.
+
+    Raises:
+        InputError: for an unknown name, no cases, or a metric that the protocol does not define.
+    """
+    rule = find_protocol(protocol)
+    return aggregate(rule, (cut(rule, case) for case in cases), metric(metric_name), misses=Misses.parse(misses))
+
+
+def under_all_protocols(cases: Sequence[ScoredCase], *, metric_name: str = "dice") -> list[ProtocolScore]:
+    """The same predictions under every protocol that defines the metric and has the objects it needs.
+
+    Returns:
+        In the order of `protocol_names()`; largest minus smallest value is the spread that a table hides
+        when it does not name its rule.
+    """
+    chosen = metric(metric_name)
+    given = set.intersection(*(set(case.objects) for case in cases)) if cases else set()
+    rules = [find_protocol(name) for name in protocol_names()]
+    rules = [rule for rule in rules if defines(rule, chosen) and set(rule.objects) - {"*"} <= given]
+    return [score_cases(cases, metric_name=metric_name, protocol=rule.name) for rule in rules]

@@ -109,7 +109,8 @@ DENSE = 4
 def _by_tree(points: Points, others: Points, axes: Floats) -> Points:
     tree = cKDTree(others @ axes.T, balanced_tree=False, compact_nodes=False)
     _, nearest = tree.query(points @ axes.T)
-    return points - others[nearest]
+    steps: Points = points - others[nearest]
+    return steps
 
 
 def _by_transform(points: Points, occupied: Mask, spacing: Floats) -> Points:

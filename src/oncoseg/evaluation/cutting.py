@@ -1,0 +1,104 @@
+"""Cutting a case into the mask pairs that a protocol measures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from oncoseg.errors import InputError
+from oncoseg.evaluation.pair import Mask, MaskPair
+from oncoseg.evaluation.protocol import Protocol, ScoredCase, tumour_slices
+from oncoseg.volume import Volume
+
+Window = tuple[slice, ...]
+
+
+def units(protocol: Protocol, case: ScoredCase) -> list[MaskPair]:
+    """The pairs that `protocol` measures in one case, for every object and threshold.
+
+    Returns:
+        Empty when the rule scores nothing here: a case at or below `minimum_voxels`, or a rule on tumour
+        slices and an empty reference.
+
+    Raises:
+        GridMismatchError: when two volumes are not on one grid.
+        InputError: when a reference is not boolean, a prediction is neither boolean nor in [0, 1], or an
+            object that the rule averages is missing.
+    """
+    references = [reference for reference, _ in _objects(protocol, case)]
+    if protocol.minimum_voxels and np.count_nonzero(case.reference.voxels) <= protocol.minimum_voxels:
+        return []
+    window = _window(protocol, np.logical_or.reduce([r.voxels for r in references]))
+    if window is None:
+        return []
+    soft = any(prediction.voxels.dtype != bool for _, prediction in _objects(protocol, case))
+    return [
+        unit
+        # A mask is the same above every threshold.
+        for threshold in (protocol.thresholds if soft else protocol.thresholds[:1])
+        for reference, prediction in _objects(protocol, case)
+        for unit in _cut(protocol, reference, _binary(protocol, prediction, threshold), window)
+    ]
+
+
+def _objects(protocol: Protocol, case: ScoredCase) -> list[tuple[Volume, Volume]]:
+    wanted = case.objects if protocol.objects == ("*",) else protocol.objects
+    missing = [name for name in wanted if name not in case.objects]
+    if missing:
+        raise InputError(
+            f"Protocol '{protocol.name}' averages the tumour with {', '.join(protocol.objects)}; case "
+            f"{case.name} lacks {', '.join(missing)}. Give them as `objects`, or choose another protocol."
+        )
+    pairs = [(case.reference, case.prediction), *(case.objects[name] for name in wanted)]
+    for reference, prediction in pairs:
+        reference.require_same_grid(prediction, f"case {case.name}: reference and prediction")
+        case.reference.require_same_grid(reference, f"case {case.name}: two references")
+    return pairs
+
+
+def _binary(protocol: Protocol, prediction: Volume, threshold: float) -> Volume:
+    if prediction.voxels.dtype == bool:
+        return prediction
+    if prediction.voxels.dtype.kind != "f" or not (0 <= prediction.voxels.min() <= prediction.voxels.max() <= 1):
+        raise InputError(f"A prediction is a boolean mask or a probability in [0, 1], got {prediction.voxels.dtype}.")
+    # A logit above t is a probability above 1 / (1 + exp(-t)).
+    level = threshold if protocol.threshold_on == "probability" else 1 / (1 + math.exp(-threshold))
+    return prediction.with_voxels(prediction.voxels > level)
+
+
+def _window(protocol: Protocol, reference: Mask) -> Window | None:
+    """The scored part of the array, which may reach beyond it; None when there is none."""
+    labelled = np.flatnonzero(tumour_slices(reference))
+    if isinstance(protocol.crop, tuple):
+        return _round(reference, protocol.crop)
+    if protocol.crop == "none":
+        return tuple(slice(0, n) for n in reference.shape)
+    if not labelled.size:
+        return None
+    first, stop = int(labelled[0]), int(labelled[-1]) + 1
+    if protocol.crop == "first quarter":
+        stop = first + max(1, (stop - first) // 4)
+    return (slice(first, stop), *(slice(0, n) for n in reference.shape[1:]))
+
+
+def _round(reference: Mask, size: Sequence[int]) -> Window:
+    """A window of `size` voxels round the reference's bounding box; round the image when there is none."""
+    filled = np.argwhere(reference) if reference.any() else np.array([(0, 0, 0), np.array(reference.shape) - 1])
+    centres = (filled.min(axis=0) + filled.max(axis=0) + 1) // 2
+    starts = [int(centre) - n // 2 for centre, n in zip(centres, size, strict=True)]
+    return tuple(slice(start, start + n) for start, n in zip(starts, size, strict=True))
+
+
+def _cut(protocol: Protocol, reference: Volume, prediction: Volume, window: Window) -> Iterator[MaskPair]:
+    marked = tumour_slices(reference.voxels)
+    if protocol.silenced:
+        prediction = prediction.with_voxels(prediction.voxels & marked[:, None, None])
+    pair = MaskPair(reference, prediction).crop(window)
+    if protocol.unit == "case":
+        yield pair
+        return
+    for index in range(pair.reference.shape[0]):
+        if not protocol.tumour_slices_only or marked[window[0].start + index]:
+            yield pair.slice_at(index)
