@@ -96,7 +96,7 @@ def group_series(paths: Iterable[Path]) -> list[Series]:
     groups: dict[tuple[str, ...], list[Header]] = {}
     for path in paths:
         header = read_header(path)
-        if header is not None and header.text("SOPInstanceUID"):
+        if header is not None:
             keys = ("PatientID", "StudyInstanceUID", "Modality", "SeriesInstanceUID")
             groups.setdefault(tuple(header.text(key) for key in keys), []).append(header)
     return [_series(key, headers) for key, headers in sorted(groups.items(), key=lambda item: item[0])]
@@ -219,9 +219,9 @@ def _read_sixteen_bit(grid: Grid) -> NDArray[np.int16] | None:
 
 
 def _read_any(grid: Grid) -> NDArray[Any]:
-    """Float32 volume of slices in any encoding."""
-    voxels = np.empty(grid.shape, np.float32)
-    for plane, header in zip(voxels, grid.headers, strict=True):
+    """The volume of slices in any encoding, by way of float32."""
+    planes = []
+    for header in grid.headers:
         if header.pixel_offset is None:
             stored = _decode(header, grid.shape[1:])
         else:
@@ -230,7 +230,8 @@ def _read_any(grid: Grid) -> NDArray[Any]:
             _read_plane(buffer, header)
             stored = _stored(buffer, header)
         slope, intercept = header.number("RescaleSlope", 1.0), header.number("RescaleIntercept", 0.0)
-        plane[:] = stored * np.float64(slope) + np.float64(intercept)
+        planes.append((stored * np.float64(slope) + np.float64(intercept)).astype(np.float32))
+    voxels = np.stack(planes)
     whole = voxels.astype(np.int16) if np.abs(voxels).max() <= np.iinfo(np.int16).max else None
     return whole if whole is not None and np.array_equal(whole, voxels) else voxels
 
@@ -250,7 +251,7 @@ def _read_plane(plane: NDArray[Any], header: Header) -> None:
     """Fill one slice with the file's bytes."""
     descriptor = os.open(header.path, os.O_RDONLY)
     try:
-        count = os.preadv(descriptor, [plane.reshape(-1).view(np.uint8)], header.pixel_offset or 0)
+        count = os.preadv(descriptor, [plane.reshape(-1).view(np.uint8).data], header.pixel_offset or 0)
     finally:
         os.close(descriptor)
     if count != plane.nbytes:

@@ -68,7 +68,8 @@ def _refuse_duplicate_instances(headers: Sequence[Header]) -> None:
         uid = header.text("SOPInstanceUID")
         if uid and uid in seen:
             raise InputError(
-                f"Duplicate instance: {seen[uid].path} and {header.path} have the same SOPInstanceUID {uid}. Remove one."
+                f"Duplicate instance: {seen[uid].path} and {header.path} have the same SOPInstanceUID {uid}. "
+                "Remove one."
             )
         seen[uid] = header
 
@@ -113,7 +114,7 @@ def _slice_step(
     gaps = np.diff(distances)
     usual = float(np.median(gaps))
     tolerance = max(GAP_TOLERANCE * usual, GAP_TOLERANCE_MM)
-    for k in np.flatnonzero(np.abs(gaps - usual) > tolerance):
+    for k in np.flatnonzero(np.abs(gaps - usual) > tolerance).tolist():
         raise InputError(_uneven(headers[k : k + 2], distances[k : k + 2], usual, tolerance))
     if usual <= GAP_TOLERANCE_MM:
         raise InputError(_uneven(headers[:2], distances[:2], usual, tolerance))

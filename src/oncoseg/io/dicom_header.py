@@ -57,6 +57,8 @@ _SHORTS = frozenset(
 _LONG_FORM = frozenset([b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"])
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+#: Media Storage Directory: a DICOMDIR lists files and is none of them.
+_DIRECTORY = b"1.2.840.10008.1.3.10"
 #: Bytes fetched first; headers of most scanners fit.
 _FIRST_BYTES = 8192
 _MAX_DEPTH = 32
@@ -113,7 +115,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header | None:
-    """The header of one file; None when it is no DICOM file (no DICM mark at byte 128).
+    """The header of one file; None when it is no DICOM object (no DICM mark at byte 128, or a DICOMDIR).
 
     Raises:
         InputError: when it is one but cannot be read to its pixel data.
@@ -129,6 +131,8 @@ def read_header(path: Path) -> Header | None:
         window = _Window(descriptor, head)
         try:
             syntax, start = _file_meta(window)
+            if not syntax:
+                return None
             if syntax in (BIG_ENDIAN, DEFLATED):
                 return _through_pydicom(path, syntax)
             return _walk(path, syntax, window, start)
@@ -162,15 +166,19 @@ class _Window:
 
 
 def _file_meta(window: _Window) -> tuple[str, int]:
-    """Transfer syntax and the position behind the file meta information (always explicit little endian)."""
-    position, syntax = 132, IMPLICIT
+    """Transfer syntax ("" for a DICOMDIR) and the position behind the file meta information."""
+    position, syntax = 132, ""
     while position + 8 <= window.size and window.need(position + 8)[position : position + 2] == b"\x02\x00":
         tag, start, length = _explicit(window, position)
         if length == _UNDEFINED:
             raise _DamagedError
         if tag == 0x00020010:
             syntax = window.need(start + length)[start : start + length].decode("ascii", "replace").strip(" \0")
+        if tag == 0x00020002 and window.need(start + length)[start : start + length].strip(b" \0") == _DIRECTORY:
+            return "", position
         position = start + length
+    if not syntax:
+        raise _DamagedError
     return syntax, position
 
 
@@ -215,6 +223,8 @@ def _walk(path: Path, syntax: str, window: _Window, position: int) -> Header:
             if text := _text(tag, value):
                 elements[tag] = text
         position = start + length
+    if position > window.size or not {WANTED["SOPInstanceUID"], WANTED["SeriesInstanceUID"]} <= elements.keys():
+        raise _DamagedError
     return Header(path, syntax, elements)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from isal import igzip, isal_zlib
+from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
 from oncoseg.errors import InputError
@@ -46,7 +46,7 @@ def inflate(stream: BinaryIO, source: Path) -> NDArray[np.uint8]:
     filled = 0
     try:
         with igzip.IGzipFile(fileobj=stream, mode="rb") as unpacked:
-            while count := unpacked.readinto(memoryview(buffer)[filled : filled + STEP]):
+            while count := unpacked.readinto(buffer[filled : filled + STEP].data):
                 filled += count
                 if filled > MAX_BYTES:
                     raise InputError(f"{source} inflates to more than {MAX_BYTES >> 30} GiB; it is not read.")
@@ -57,7 +57,7 @@ def inflate(stream: BinaryIO, source: Path) -> NDArray[np.uint8]:
         raise InputError(
             f"{source} is truncated: its gzip stream ends after {filled} bytes of content. Copy or download it again."
         ) from error
-    except (OSError, isal_zlib.error) as error:
+    except (OSError, igzip_lib.IsalError) as error:  # type: ignore[misc]
         raise InputError(f"{source} is damaged: {error}. Copy or download it again.") from error
     return buffer[:filled]
 
@@ -78,5 +78,5 @@ def read_bytes(source: Path) -> NDArray[np.uint8]:
             return inflate(stream, source)
         size = os.fstat(stream.fileno()).st_size
         buffer = np.empty(size, np.uint8)
-        filled = stream.readinto(buffer)  # type: ignore[attr-defined]
+        filled = stream.readinto(buffer.data)
         return buffer[:filled]

@@ -160,7 +160,8 @@ def _voxels(content: NDArray[np.uint8], layout: _Layout) -> NDArray[Any]:
     if layout.offset < 348 or there < needed:
         raise InputError(
             f"its header announces {' x '.join(map(str, layout.shape))} voxels of {layout.dtype} ({needed} bytes "
-            f"from byte {layout.offset}), but {max(there, 0)} bytes are there. It is truncated or damaged; copy it again."
+            f"from byte {layout.offset}), but {max(there, 0)} bytes are there. "
+            "It is truncated or damaged; copy it again."
         )
     stored = content[layout.offset : layout.offset + needed].view(layout.dtype)
     if not layout.dtype.isnative:

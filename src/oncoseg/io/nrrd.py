@@ -52,7 +52,9 @@ def read(path: Path) -> Volume:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (NRRDError, ValueError, KeyError, TypeError, OSError, StopIteration, AttributeError) as error:
-        raise InputError(f"{path} is no NRRD file, or a damaged one: {error}. Copy or export it again.") from error
+        raise InputError(
+            f"{path} is no NRRD file, or a damaged one: {str(error).rstrip('.')}. Copy or export it again."
+        ) from error
     volume.require_finite(str(path))
     return volume
 
@@ -122,7 +124,7 @@ def _voxels(stream: BinaryIO, path: Path, header: dict[str, Any]) -> NDArray[Any
         return _native(nrrd.read_data(header, stream, str(path), index_order="C"))
     if header.get("line skip", header.get("lineskip")):
         raise InputError("it skips lines before its compressed data, which is not read. Write it again without.")
-    content = io.BytesIO(inflate(stream, path))
+    content = io.BytesIO(inflate(stream, path).data)
     return _native(nrrd.read_data({**header, "encoding": "raw"}, content, index_order="C"))
 
 

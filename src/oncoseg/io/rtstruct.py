@@ -111,7 +111,9 @@ def _open(path: Path) -> pydicom.Dataset:
         dataset = pydicom.dcmread(path)
         modality = str(dataset.get("Modality", ""))
     except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise InputError(f"{path} is no DICOM file, or a damaged one: {error}. Export it again.") from error
+        raise InputError(
+            f"{path} is no DICOM file, or a damaged one: {str(error).rstrip('.')}. Export it again."
+        ) from error
     if modality != "RTSTRUCT":
         raise InputError(f"{path} is not an RTSTRUCT (its modality is '{modality}').")
     for name in ("StructureSetROISequence", "ROIContourSequence"):
@@ -230,8 +232,8 @@ def _on_slice(points_mm: NDArray[np.float64], image: Volume, where: str) -> tupl
         or (min(rows.max(), columns.max()) < -0.5)
     ):
         raise InputError(
-            f"{where}: the contour at ({position}) mm lies outside the image (slice {slice_index} of {image.shape[0]}). "
-            "Give the image it was drawn on, with all its slices."
+            f"{where}: the contour at ({position}) mm lies outside the image "
+            f"(slice {slice_index} of {image.shape[0]}). Give the image it was drawn on, with all its slices."
         )
     return slice_index, index[:, 1:]
 

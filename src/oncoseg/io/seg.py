@@ -85,7 +85,9 @@ def _open(path: Path) -> Any:
             raise InputError(f"{path} is not a DICOM-SEG (its modality is '{modality}').")
         return highdicom.seg.segread(str(path))
     except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
-        raise InputError(f"{path} is no DICOM-SEG, or a damaged one: {error}. Export it again.") from error
+        raise InputError(
+            f"{path} is no DICOM-SEG, or a damaged one: {str(error).rstrip('.')}. Export it again."
+        ) from error
 
 
 def _names(segmentation: Any) -> dict[int, str]:
