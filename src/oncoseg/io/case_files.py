@@ -31,7 +31,7 @@ class CaseFiles:
 
     Attributes:
         case, patient: names.
-        image: file or DICOM folder.
+        image: file.
         labels: one file with a whole number per ROI, None when there is none.
         masks: ROI name -> file with a mask.
         facts, notes: handed on to the case.

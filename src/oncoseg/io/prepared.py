@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from oncoseg.case import Case
-from oncoseg.config import content_key, fill, plain
+from oncoseg.config import fill, plain
 from oncoseg.errors import InputError
 from oncoseg.files import read_json, sha256, write_json
 from oncoseg.io.case_files import CaseFiles
@@ -119,8 +119,3 @@ def case_files(folder: Path, manifest: Manifest) -> Iterator[CaseFiles]:
             facts=case.facts,
             notes=tuple(case.notes),
         )
-
-
-def manifest_key(manifest: Manifest) -> str:
-    """Hex SHA-256 of what the manifest says about its cases."""
-    return content_key(manifest.cases)

@@ -27,7 +27,7 @@ PLAUSIBLE_SPACING_MM = (0.1, 12.0)
 #: A tumour smaller than this many voxels, or larger than this many mL, deserves a look.
 FEW_VOXELS, LARGE_ML = 10, 2000.0
 #: Below this median a "tumour" on CT is mostly air: the mask may be shifted or flipped.
-AIR_HU = -600.0
+AIR_HU = -750.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _reference(case: Case, modality: str) -> Iterator[tuple[Severity, str]]:
     if modality == "CT" and median < AIR_HU:
         yield (
             "warning",
-            f"the tumour's median is {median:.0f} HU, which is air or lung; the mask may be shifted or flipped.",
+            f"the tumour's median is {median:.0f} HU, that of lung or air: is the mask shifted or flipped?",
         )
 
 
