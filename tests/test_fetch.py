@@ -61,8 +61,8 @@ def test_a_member_that_differs_is_not_kept(wheel):
     assert not list(fetch.cache_folder().glob("members/**/data.bin"))
 
 
-def test_an_archive_with_another_hash_is_not_kept(wheel):
-    archive, _ = wheel
+@pytest.mark.usefixtures("wheel")
+def test_an_archive_with_another_hash_is_not_kept():
     wrong = fetch.Archive("thing", "1.0", "0" * 64, 0.1, "MIT", "a test")
     with pytest.raises(FetchError, match="SHA-256"):
         fetch.fetch(wrong)
