@@ -245,5 +245,5 @@ def _network(weights: Path | None, random_weights: bool) -> BoxPromptedSam:
             state = keymaps.rename(state, keymaps.SAM_PROMPT_AND_MASK)
         loading.load_strictly(network, state, str(path))
     # Convolutions of this encoder are 15 % faster on a CPU with channels last.
-    network.image_encoder.to(memory_format=torch.channels_last)
+    network.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval()

@@ -105,7 +105,8 @@ def grow(density: NDArray[np.float32], *, spread: float) -> NDArray[np.bool_]:
     """The region at the centre of a box, from its smoothed HU; empty when no tissue is there."""
     centre = _central_third(density.shape)
     low = otsu(density)
-    if density[density > low].mean() - density[density <= low].mean() < SEPARATE_HU:
+    below, above = density[density <= low], density[density > low]
+    if not below.size or above.mean() - below.mean() < SEPARATE_HU:
         low = -np.inf
     seeds = density[centre & (density > low)]
     if not seeds.size:

@@ -1,0 +1,198 @@
+"""Every model on the shelf must pass; a newcomer needs no test of its own for this.
+
+Models with weights in the catalogue are built with `random_weights=True`: these tests need no network connection.
+"""
+
+from dataclasses import replace
+from functools import cache
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from oncoseg import registry
+from oncoseg.contracts import Fidelity, NeuralModel, PromptType
+from oncoseg.errors import InputError, UnknownNameError
+from oncoseg.prompt import Box, Click, MaskPrompt, Scribble
+from oncoseg.volume import Volume
+from oncoseg.weights import catalogue
+
+INFOS = [info for name in registry.names("models") for info in registry.load("models", name).INFOS]
+SHAPE = (5, 40, 36)
+#: Voxels of the tumour in the test image, and the prompt box round it: one slice, to be quick.
+TUMOUR = Box((2, 14, 10), (3, 24, 22))
+
+
+@cache
+def model_of(full_name):
+    torch.set_num_threads(1)
+    info = next(i for i in INFOS if i.full_name == full_name)
+    options = {"random_weights": True} if info.weights else {}
+    return registry.load("models", info.name).build(info.variant or None, **options)
+
+
+@pytest.fixture(params=INFOS, ids=lambda info: info.full_name)
+def info(request):
+    return request.param
+
+
+@pytest.fixture
+def model(info):
+    return model_of(info.full_name)
+
+
+def thorax(dtype=np.int16):
+    """A soft nodule in lung with noise, as anisotropic axial CT."""
+    voxels = np.random.default_rng(0).normal(-800, 20, SHAPE)
+    voxels[1:4, 14:24, 10:22] = 40
+    return Volume.from_spacing(np.rint(voxels).astype(dtype), (3.0, 0.8, 0.8), (-20.0, 7.0, 100.0))
+
+
+def oblique():
+    turn, tilt = np.radians(12), np.radians(8)
+    about_z = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    affine = thorax().affine.copy()
+    affine[:3, :3] = about_z @ about_x @ affine[:3, :3]
+    return Volume(thorax().voxels, affine)
+
+
+def mirrored(volume, axes):
+    """The same voxels in the same place, stored the other way along `axes`."""
+    affine = volume.affine.copy()
+    last = np.zeros(3)
+    for axis in axes:
+        last[axis] = volume.shape[axis] - 1
+        affine[:3, axis] *= -1
+    affine[:3, 3] = volume.index_to_mm(last)
+    return Volume(np.ascontiguousarray(np.flip(volume.voxels, axes)), affine)
+
+
+def prompts_for(info, image, box=TUMOUR):
+    """The simplest prompt a model takes; none for an automatic one."""
+    centre = tuple((a + b) // 2 for a, b in zip(box.start, box.stop, strict=True))
+    inside = np.zeros(image.shape, bool)
+    inside[box.region] = True
+    made = {
+        "box": box,
+        "click": Click(centre),
+        "scribble": Scribble((centre,)),
+        "mask": MaskPrompt(image.with_voxels(inside)),
+    }
+    return [made[info.prompts[0]]] if info.prompts else []
+
+
+def flipped_box(box, axes):
+    start = [SHAPE[a] - box.stop[a] if a in axes else box.start[a] for a in range(3)]
+    stop = [SHAPE[a] - box.start[a] if a in axes else box.stop[a] for a in range(3)]
+    return replace(box, start=tuple(start), stop=tuple(stop))
+
+
+def test_info_is_complete(info):
+    module = registry.load("models", info.name)
+    assert info.name == module.__name__.rpartition(".")[2]
+    assert info.title
+    assert info.summary.endswith(".")
+    assert info.licence
+    assert info.dimension in ("2d", "3d")
+    assert set(info.prompts) <= set(get_args(PromptType))
+    assert info.fidelity in get_args(Fidelity)
+    assert (info.reference_use == "none") == (not info.prompts)
+    variants = [i.variant for i in module.INFOS]
+    assert len(set(variants)) == len(variants)
+    assert len(variants) == 1 or all(variants)
+
+
+def test_weights_are_in_the_catalogue_and_fit_in_number(info):
+    if info.weights:
+        assert catalogue.entry(info.weights).parameters == info.parameters
+
+
+def test_network_has_the_stated_parameters(info, model):
+    if not isinstance(model, NeuralModel):
+        assert info.parameters == info.trainable_parameters == 0
+        return
+    parameters = list(model.network.parameters())
+    assert sum(p.numel() for p in parameters) == info.parameters
+    assert sum(p.numel() for p in parameters if p.requires_grad) == info.trainable_parameters
+
+
+@pytest.mark.parametrize("image", [thorax(), oblique(), mirrored(thorax(), (0, 2))], ids=["thick", "oblique", "turned"])
+def test_predicts_probabilities_on_the_grid_of_the_image(info, model, image):
+    before = image.voxels.copy()
+    probability = model.predict(image, prompts_for(info, image))
+    assert probability.same_grid(image)
+    assert probability.voxels.dtype == np.float32
+    assert probability.voxels.min() >= 0
+    assert probability.voxels.max() <= 1
+    assert (image.voxels == before).all()
+
+
+def test_same_result_again_and_for_whole_and_floating_hu(info, model):
+    whole, floating = thorax(), thorax(np.float32)
+    first = model.predict(whole, prompts_for(info, whole)).voxels
+    np.testing.assert_array_equal(first, model.predict(floating, prompts_for(info, floating)).voxels)
+
+
+def test_result_does_not_depend_on_the_direction_in_which_voxels_are_stored(info, model):
+    image, axes = thorax(), (0, 1)
+    turned = mirrored(image, axes)
+    expected = model.predict(image, prompts_for(info, image)).voxels
+    found = model.predict(turned, prompts_for(info, turned, flipped_box(TUMOUR, axes))).voxels
+    np.testing.assert_allclose(np.flip(found, axes), expected, atol=1e-4)
+
+
+def test_slices_without_a_box_stay_empty(info, model):
+    if info.prompts != ("box",):
+        pytest.skip("only where boxes alone say on which slices the tumour lies")
+    found = model.predict(thorax(), [TUMOUR]).voxels
+    assert not np.delete(found, TUMOUR.slices, axis=0).any()
+
+
+def test_missing_prompt_is_refused(info, model):
+    if not info.prompts:
+        pytest.skip("takes no prompts")
+    with pytest.raises(InputError, match=info.prompts[0]):
+        model.predict(thorax())
+
+
+@pytest.mark.parametrize("prompt", [TUMOUR, Click((2, 18, 15)), Scribble(((2, 18, 15),))], ids=["box", "click", "line"])
+def test_foreign_prompt_is_refused(info, model, prompt):
+    kind = {Box: "box", Click: "click", Scribble: "scribble"}[type(prompt)]
+    if kind in info.prompts:
+        pytest.skip(f"takes a {kind}")
+    with pytest.raises(InputError, match=kind):
+        model.predict(thorax(), [prompt])
+
+
+def test_prompt_outside_the_volume_is_refused(info, model):
+    if not info.prompts:
+        pytest.skip("takes no prompts")
+    larger = Volume.from_spacing(np.zeros((9, 80, 80), np.int16), (3.0, 0.8, 0.8))
+    outside = prompts_for(info, larger, Box((6, 50, 50), (7, 60, 60)))
+    with pytest.raises(InputError, match=r"outside|leaves|same grid"):
+        model.predict(thorax(), outside)
+
+
+def test_image_with_nan_is_refused(info, model):
+    image = thorax(np.float32)
+    image.voxels[0, 0, 0] = np.nan
+    with pytest.raises(InputError, match="NaN"):
+        model.predict(image, prompts_for(info, image))
+
+
+def test_unknown_option_is_refused(info):
+    with pytest.raises(InputError, match="no_such_option"):
+        registry.load("models", info.name).build(info.variant or None, no_such_option=1)
+
+
+def test_unknown_variant_is_refused(info):
+    with pytest.raises(UnknownNameError, match=f"{info.variant}zz"):
+        registry.load("models", info.name).build(f"{info.variant}zz")
+
+
+def test_missing_weights_file_is_refused(info, tmp_path):
+    missing = tmp_path / "no_such.safetensors"
+    with pytest.raises(InputError, match="no_such"):
+        registry.load("models", info.name).build(info.variant or None, weights=missing)
