@@ -23,7 +23,9 @@ def add(tmp_path, monkeypatch):
     """Do what a page says: put its file on the shelf it names."""
 
     def put(page):
-        first = next(t for t in MarkdownIt().parse((HOW_TO / page).read_text()) if t.type == "fence" and t.info == "python")
+        first = next(
+            t for t in MarkdownIt().parse((HOW_TO / page).read_text()) if t.type == "fence" and t.info == "python"
+        )
         place, name = re.match(r"# src/(.+)/(\w+)\.py\n", first.content).groups()
         shelf = importlib.import_module(place.replace("/", "."))
         (tmp_path / f"{name}.py").write_text(first.content)

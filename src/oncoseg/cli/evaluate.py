@@ -23,6 +23,9 @@ def evaluate(
     label: Annotated[
         list[int] | None, typer.Option(help="Label value(s) that are tumour, when the masks hold several. Repeatable.")
     ] = None,
+    prediction_label: Annotated[
+        list[int] | None, typer.Option(help="The same for the prediction, where its values differ. Repeatable.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Score a prediction against a reference, on the scanner's grid, whole volume.
@@ -34,7 +37,7 @@ def evaluate(
 
     wanted = [m.strip() for m in metrics.split(",") if m.strip()] if metrics else list(DEFAULT_METRICS)
     first = read_binary_mask(reference, label)
-    second = read_binary_mask(prediction, label)
+    second = read_binary_mask(prediction, prediction_label or label)
     first.require_same_grid(second, f"reference {reference} and prediction {prediction}")
     if not first.voxels.any():
         say(f"note: reference {reference} is empty; metrics that need a tumour are undefined")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from oncoseg.cli.show import say
 from oncoseg.errors import InputError
 from oncoseg.volume import Volume
 
@@ -15,19 +16,22 @@ def read_binary_mask(path: Path, labels: list[int] | None) -> Volume:
 
     Args:
         path: NIfTI or NRRD with whole-number values.
-        labels: values that are tumour; None accepts files with one value besides 0.
+        labels: values that are tumour, a file without them is an empty mask, which is said when it holds
+            others; None accepts files with one value besides 0.
 
     Raises:
-        InputError: when several labels exist and none was chosen, or a chosen one is no number in any mask.
+        InputError: when several labels exist and none was chosen.
     """
     from oncoseg.io.images import read_labels
 
     volume = read_labels(path)
-    if labels:
-        return volume.with_voxels(np.isin(volume.voxels, labels))
     found = np.unique(volume.voxels)
     found = found[found != 0]
+    values = ", ".join(str(int(v)) for v in found[:8])
+    if labels:
+        if found.size and not np.isin(found, labels).any():
+            say(f"note: {path} holds label {values} and not {', '.join(map(str, labels))}: taken as no tumour")
+        return volume.with_voxels(np.isin(volume.voxels, labels))
     if found.size > 1:
-        values = ", ".join(str(int(v)) for v in found[:8])
         raise InputError(f"{path} holds the labels {values}: say which is the tumour, e.g. --label {int(found[-1])}.")
     return volume.with_voxels(volume.voxels != 0)

@@ -1,0 +1,131 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from oncoseg.io.images import read_image, read_mask, write_volume
+from oncoseg.prompt import tight_box
+
+
+def slicer(box):
+    """A box as people type it: column, row, slice."""
+    return ",".join(str(n) for n in [*box.start[::-1], *box.stop[::-1]])
+
+
+def test_a_box_in_voxels_of_slicer_gives_a_mask_on_the_grid_of_the_image(oncoseg, thorax):
+    folder, image, mask = thorax
+    box = tight_box(mask)
+    result = oncoseg("predict", "filled_box", folder / "ct.nii.gz", "--out", folder / "p.nii.gz", "--box", slicer(box))
+    assert result.code == 0, result.err
+    found = read_mask(folder / "p.nii.gz")
+    assert found.same_grid(image)
+    expected = np.zeros(image.shape, bool)
+    expected[box.region] = True
+    assert np.array_equal(found.voxels, expected)
+
+
+def test_the_same_box_in_millimetres_gives_the_same_mask(oncoseg, thorax):
+    folder, image, mask = thorax
+    box = tight_box(mask)
+    click = [int(v) for v in np.argwhere(mask.voxels)[0]]
+    corner = ",".join(f"{v:.6f}" for v in image.index_to_mm(click))
+    low = ",".join(f"{v:.4f}" for v in np.concatenate([image.index_to_mm(box.start), image.index_to_mm(box.stop)]))
+    result = oncoseg("predict", "filled_box", folder / "ct.nii.gz", "--out", folder / "p.nrrd", "--mm", f"--box={low}")
+    assert result.code == 0, result.err
+    assert read_mask(folder / "p.nrrd").voxels[tuple(click)], corner
+
+
+def test_a_prompt_file_is_the_same_as_typing(oncoseg, thorax):
+    folder, _, mask = thorax
+    box = tight_box(mask)
+    (folder / "prompts.json").write_text(json.dumps([{"type": "box", "start": box.start, "stop": box.stop}]))
+    oncoseg("predict", "ellipsoid", folder / "ct.nii.gz", "--out", folder / "a.nii.gz", "--box", slicer(box))
+    oncoseg(
+        "predict", "ellipsoid", folder / "ct.nii.gz", "--out", folder / "b.nii.gz", "--prompts", folder / "prompts.json"
+    )
+    assert (folder / "a.nii.gz").exists()
+    assert np.array_equal(read_mask(folder / "a.nii.gz").voxels, read_mask(folder / "b.nii.gz").voxels)
+
+
+def test_a_prompt_from_a_reference_is_said_and_counted(oncoseg, thorax):
+    folder, _, mask = thorax
+    result = oncoseg(
+        "predict", "region_growing", folder / "ct.nii.gz", "--out", folder / "p.nii.gz",
+        "--reference", folder / "tumour.nii.gz", "--prompt", "box",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "1 box, oracle, level 2" in result.err
+    found = read_mask(folder / "p.nii.gz").voxels
+    assert 2 * (found & mask.voxels).sum() / (found.sum() + mask.voxels.sum()) > 0.9
+
+
+def test_probabilities_are_written_as_numbers(oncoseg, thorax):
+    folder, image, mask = thorax
+    arguments = ["--probabilities", "--out", folder / "p.nii.gz", "--box", slicer(tight_box(mask))]
+    assert oncoseg("predict", "ellipsoid", folder / "ct.nii.gz", *arguments).code == 0
+    found = read_image(folder / "p.nii.gz")
+    assert found.voxels.dtype == np.float32 or set(np.unique(found.voxels)) <= {0, 1}
+    assert found.same_grid(image)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "filled_bx", "{ct}", "--out", "{out}", "--box", "1,1,1,5,5,5"], "Did you mean: filled_box"),
+        (["predict", "filled_box", "{no}", "--out", "{out}", "--box", "1,1,1,5,5,5"], "does not exist"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}"], "needs a prompt"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--box", "1,1,1,5,5"], "must be 6 numbers"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--box", "1,1,1,5,5,99"], "leaves the volume"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--box", "5,5,5,1,1,1"], "half open"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--click", "5,5,5"], "takes no click"),
+        (["predict", "empty", "{ct}", "--out", "{out}", "--box", "1,1,1,5,5,5"], "takes none"),
+        (["predict", "empty", "{ct}", "--out", "{out}.png"], "suffix is none of"),
+        (["predict", "empty", "{ct}", "--out", "{out}", "--set", "a=1"], "unknown key 'a'"),
+        (["predict", "unet.primakof", "{ct}", "--out", "{out}"], "Did you mean: primakov"),
+        (["predict", "unet", "{ct}", "--out", "{out}", "--weights", "{no}"], "do not exist"),
+        (["predict", "empty", "{ct}", "--out", "{out}", "--reference", "{ct}"], "go together"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--mm", "--box", "9000,0,0,9001,1,1"], ""),
+        (["predict", "empty", "{ct}", "--out", "{ct}/below.nii.gz"], "not a folder"),
+    ],
+)
+def test_wrong_requests_are_refused_with_the_way_out(oncoseg, thorax, arguments, message):
+    folder, *_ = thorax
+    places = {"ct": folder / "ct.nii.gz", "no": folder / "no.nii.gz", "out": folder / "out.nii.gz"}
+    before = sorted(os.listdir(folder))
+    result = oncoseg(*[a.format(**places) for a in arguments])
+    assert result.code == 2, result
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_empty_reference_gives_no_prompt(oncoseg, thorax):
+    folder, _, mask = thorax
+    write_volume(folder / "empty.nii.gz", mask.with_voxels(np.zeros(mask.shape, bool)))
+    result = oncoseg(
+        "predict", "filled_box", folder / "ct.nii.gz", "--out", folder / "p.nii.gz",
+        "--reference", folder / "empty.nii.gz", "--prompt", "box",
+    )  # fmt: skip
+    assert result.code == 2
+    assert "empty.nii.gz is empty" in result.err
+    assert not (folder / "p.nii.gz").exists()
+
+
+def test_a_pickle_with_code_is_refused_and_never_run(oncoseg, thorax):
+    import pickle
+
+    folder, *_ = thorax
+    marker = folder / "ran"
+
+    class Harm:
+        def __reduce__(self):
+            return os.mkdir, (str(marker),)
+
+    (folder / "evil.pth").write_bytes(pickle.dumps({"model": Harm()}))
+    result = oncoseg(
+        "predict", "unet", folder / "ct.nii.gz", "--out", folder / "p.nii.gz", "--weights", folder / "evil.pth"
+    )
+    assert result.code == 2
+    assert "evil.pth" in result.err
+    assert not marker.exists()
