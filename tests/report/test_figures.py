@@ -41,7 +41,8 @@ def test_points_have_tooltips_and_are_drawn_as_pixels_when_many():
 
 def test_tooltips_lie_on_their_points():
     svg = strip_plot([cloud("unet", 2)], "Dice", "a")
-    drawn = [float(x) for x in re.findall(r'<use href="#[^"]+" x="([\d.]+)" y="[\d.]+" style="fill: #0a7bc2; fill-opacity', svg)]
+    point = r'<use href="#[^"]+" x="([\d.]+)" y="[\d.]+" style="fill: #0a7bc2; fill-opacity'
+    drawn = [float(x) for x in re.findall(point, svg)]
     hits = [float(x) for x in re.findall(r'class="hit" cx="([\d.]+)"', svg)]
     assert hits == pytest.approx(drawn, abs=0.1)
 

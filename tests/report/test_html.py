@@ -107,7 +107,7 @@ def test_stays_within_a_megabyte_for_twelve_models_on_120_cases(page_of, planned
     cells = [planned(f"model_{n:02d}", 0.6 + 0.02 * n, cases=cases, macs=10 ** (9 + n // 3)) for n in range(12)]
     page = page_of(*cells)
     assert len(page.encode()) < 1_000_000
-    assert page.count("<td class=\"name\">LUNG1-119") == 2
+    assert page.count('<td class="name">LUNG1-119') == 2
 
 
 def test_refuses_a_run_without_a_finished_cell(tmp_path, write_cell, planned):

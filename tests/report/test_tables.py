@@ -77,7 +77,7 @@ def test_a_failed_case_is_counted_and_costs_the_rank(table_of, planned):
 def test_misses_count_as_zero_dice_and_are_named_beside_distances(table_of, planned):
     group, (row,) = table_of(planned(skill=0.8, missed=("c1", "c2")))
     hd95 = [c.heading for c in metric_columns(group)].index("HD95")
-    assert row.primary.cases == 4
+    assert row.primary.n == 4
     assert row.primary.mean < 0.6
     assert row.metrics[hd95].note == "n = 2 of 4; 2 misses"
 
@@ -93,14 +93,14 @@ def test_undefined_scores_are_counted_by_reason(run_of, planned):
 
 def test_cases_of_one_patient_are_averaged_first(table_of, planned):
     _, (row,) = table_of(planned(cases=("p1-scan1", "p1-scan2", "p2-scan1")))
-    assert (row.primary.cases, row.primary.patients) == (3, 2)
+    assert (row.primary.n, row.primary.patients) == (3, 2)
     assert row.n.note == "2 patients"
 
 
 def test_one_patient_has_no_interval(table_of, planned):
     _, (row,) = table_of(planned(cases=("p1",), draws=3))
     assert row.primary.mean is not None
-    assert (row.primary.low, row.primary.high, row.primary.reason) == (None, None, "1 patient")
+    assert (row.primary.low, row.primary.high, row.primary.reason) == (None, None, "one_case")
 
 
 def test_intervals_hold_the_mean(table_of, planned):

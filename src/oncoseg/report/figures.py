@@ -142,8 +142,9 @@ def volume_plot(clouds: Sequence[Cloud], metric: str, slug: str) -> str:
             tips += _tips(axes, cloud.cases, cloud.abscissae, cloud.values, cloud.label)
             _running_median(axes, cloud)
             axes.set_title(cloud.label)
-        for axes in list(grid.flat)[len(clouds) :]:
-            axes.set_visible(False)
+        for position, axes in enumerate(grid.flat):
+            axes.set_visible(position < len(clouds))
+            axes.tick_params(labelbottom=position + columns >= len(clouds))
         first = grid.flat[0]
         _log_axis(first.xaxis, [v for c in clouds for v in c.abscissae], lambda v: f"{v:g}")
         first.set_ylim(-0.03, 1.03)
@@ -225,7 +226,8 @@ def training_plot(curves: Mapping[str, Sequence[Line]], x_label: str, slug: str)
                 axes.plot(line.x, line.y, label=line.label, linewidth=1.6, markersize=3.5, **style)
             axes.set_title(title)
             axes.set_xlabel(x_label)
-            axes.legend(fontsize=8.5)
+            if len(lines) > 1:
+                axes.legend(fontsize=8.5)
         return []
 
     names = ", ".join(curves)

@@ -177,12 +177,13 @@ def make_groups(results: Sequence[CellResult]) -> list[Group]:
     entrants = {key: [_entrant(n, cells, key) for n, cells in sorted(m.items())] for key, m in members.items()}
     groups: list[Group] = []
     for key in sorted(entrants):
-        beside = [e for k, es in entrants.items() if _same_data(k, key) for e in es if e.kind == "human"]
+        people = [e for k, es in entrants.items() if _same_data(k, key) for e in es if e.kind == "human"]
         ranked = [e for e in entrants[key] if e.kind != "human"]
         if not ranked and any(e.kind != "human" for k, es in entrants.items() if _same_data(k, key) for e in es):
             continue
-        readers = tuple(reader for entrant in beside for reader in _readers(entrant))
-        groups.append(Group(key, len(groups) + 1, tuple(ranked), tuple(beside), readers))
+        beside = tuple(replace(e, label="all readers") for e in people)
+        readers = tuple(reader for entrant in people for reader in _readers(entrant))
+        groups.append(Group(key, len(groups) + 1, tuple(ranked), beside, readers))
     return groups
 
 

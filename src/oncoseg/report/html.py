@@ -9,10 +9,11 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from oncoseg.evaluation.statistics import FEW, Summary
 from oncoseg.experiments.store import CellResult, read_run
 from oncoseg.files import write_text
 from oncoseg.report import figures, plots, statements, tables
-from oncoseg.report.estimates import FEW_PATIENTS, estimate_of
+from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.groups import LEVEL_WORDS, Group, by_dataset, ledger_words, make_groups
 from oncoseg.report.pictures import Strip, gallery
 from oncoseg.report.plan import Plan, read_plan
@@ -99,7 +100,7 @@ def render(results: Sequence[CellResult], plan: Plan, *, title: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, magnitude=tables.magnitude, percent=_percent)
+    environment.filters.update(number=number, magnitude=tables.magnitude, percent=_percent, why=why_no_interval)
     trained = [c for c in results if c.training]
     curves = [(c, plots.training_plot(c, f"training-{n}")) for n, c in enumerate(trained)]
     page = environment.get_template("report.html.j2").render(
@@ -122,7 +123,7 @@ def render(results: Sequence[CellResult], plan: Plan, *, title: str) -> str:
         downloads=_downloads(results, groups),
         fidelity_words=FIDELITY_WORDS,
         kind_words=figures.KIND_WORDS,
-        few=FEW_PATIENTS,
+        few=FEW,
     )
     return "\n".join(line.rstrip() for line in page.splitlines() if line.strip()) + "\n"
 
@@ -161,7 +162,7 @@ def _group_part(group: Group) -> GroupPart:
         columns=tables.metric_columns(group),
         rows=rows,
         humans=tables.human_rows(group),
-        few=any(1 < n < FEW_PATIENTS for n in patients),
+        few=any(1 < n < FEW for n in patients),
         one_patient=bool(patients) and max(patients) == 1,
         metrics=_metric_numbers(group, rows),
         plots=[plot for plot in drawn if plot is not None],
@@ -174,14 +175,16 @@ def _metric_numbers(group: Group, rows: Sequence[LeaderboardRow]) -> plots.Numbe
     by_label = {e.label: e for e in (*group.entrants, *group.humans)}
     lines = []
     for label in [r.label for r in rows] + [e.label for e in group.humans]:
-        estimates = [(c, estimate_of(by_label[label], c.metric)) for c in columns]
-        cells = [Shown(e.mean, number(e.mean, c.unit), _bounds(e.low, e.high, e.reason)) for c, e in estimates]
+        estimates = [(c, summary_of(by_label[label], c.metric)) for c in columns]
+        cells = [Shown(e.mean, number(e.mean, c.unit), _bounds(e)) for c, e in estimates]
         lines.append((Shown(None, label), *cells))
     return plots.Numbers(("model", *(c.metric for c in columns)), tuple(lines))
 
 
-def _bounds(low: float | None, high: float | None, reason: str) -> str:
-    return reason if low is None or high is None else f"{number(low)} to {number(high)}"
+def _bounds(summary: Summary) -> str:
+    if summary.low is None or summary.high is None:
+        return why_no_interval(summary)
+    return f"{number(summary.low)} to {number(summary.high)}"
 
 
 def _common(results: Sequence[CellResult]) -> Provenance | None:

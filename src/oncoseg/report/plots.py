@@ -10,7 +10,7 @@ import numpy as np
 
 from oncoseg.experiments.store import CellResult
 from oncoseg.report import figures
-from oncoseg.report.estimates import estimate_of
+from oncoseg.report.estimates import summary_of
 from oncoseg.report.groups import PRIMARY, Entrant, Group, base_case, by_jitter
 from oncoseg.report.tables import LeaderboardRow, Shown, magnitude, number
 
@@ -93,7 +93,7 @@ def cost_plot(group: Group) -> Plot | None:
     """Mean Dice against operations; None below two models with counted operations."""
     bubbles, shapes = [], set()
     for entrant in group.entrants:
-        cost, mean = entrant.cells[0].cost, estimate_of(entrant, PRIMARY).mean
+        cost, mean = entrant.cells[0].cost, summary_of(entrant, PRIMARY).mean
         if cost is not None and cost.macs and mean is not None:
             bubbles.append(figures.Bubble(entrant.label, entrant.kind, float(cost.macs), mean, cost.parameters))
             shapes.add(cost.shape)
@@ -163,7 +163,7 @@ def _volumes(group: Group) -> dict[str, float]:
 
 def _jitter_line(label: str, at: dict[float, Entrant]) -> figures.Line:
     levels = sorted(at)
-    estimates = [estimate_of(at[x], PRIMARY) for x in levels]
+    estimates = [summary_of(at[x], PRIMARY) for x in levels]
     y = tuple(e.mean for e in estimates if e.mean is not None)
     low = tuple(e.low for e in estimates if e.low is not None)
     high = tuple(e.high for e in estimates if e.high is not None)

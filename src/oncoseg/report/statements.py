@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from oncoseg.evaluation.statistics import FEW, Summary
 from oncoseg.experiments.store import CellResult
-from oncoseg.report.estimates import FEW_PATIENTS, Estimate, difference, estimate_of
+from oncoseg.report.estimates import difference, summary_of, why_no_interval
 from oncoseg.report.groups import PRIMARY, Entrant, Group, base_case, by_dataset, by_jitter, is_human
 from oncoseg.report.plan import Plan
 from oncoseg.report.tables import flags_of, leaderboard, notes_of, number
@@ -96,8 +97,8 @@ def _finding(group: Group) -> str:
 
 def _against_null(model: Entrant, null: Entrant) -> str:
     gap = difference(model, null, PRIMARY)
-    baseline = f"the null baseline {null.label} ({number(estimate_of(null, PRIMARY).mean)})"
-    if gap.mean is None:
+    baseline = f"the null baseline {null.label} ({number(summary_of(null, PRIMARY).mean)})"
+    if gap is None or gap.mean is None:
         return f"It shares no case with {baseline}."
     if gap.low is None or gap.high is None:
         return f"It differs from {baseline} by {_signed(gap.mean)} ({_interval(gap)})."
@@ -114,7 +115,7 @@ def _degradation(groups: Sequence[Group]) -> str:
     falls = []
     for label, at in by_jitter(groups).items():
         first, last = next(iter(at.values())), list(at.values())[-1]
-        before, after = estimate_of(first, PRIMARY).mean, estimate_of(last, PRIMARY).mean
+        before, after = summary_of(first, PRIMARY).mean, summary_of(last, PRIMARY).mean
         if before is not None and after is not None:
             falls.append((-before, f"{label} {number(before)} to {number(after)}", max(at)))
     if not falls:
@@ -127,10 +128,10 @@ def _degradation(groups: Sequence[Group]) -> str:
     )
 
 
-def _interval(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"no interval: {estimate.reason}"
-    return f"95 % interval {number(estimate.low)} to {number(estimate.high)}"
+def _interval(summary: Summary) -> str:
+    if summary.low is None or summary.high is None:
+        return f"no interval: {why_no_interval(summary)}"
+    return f"95 % interval {number(summary.low)} to {number(summary.high)}"
 
 
 def _data_limits(results: Sequence[CellResult]) -> list[str]:
@@ -151,13 +152,13 @@ def _size_limits(groups: Sequence[Group]) -> list[str]:
     sizes: dict[str, int] = {}
     for group in groups:
         for entrant in group.entrants:
-            patients = estimate_of(entrant, PRIMARY).patients
+            patients = summary_of(entrant, PRIMARY).patients
             sizes[group.key.dataset] = max(sizes.get(group.key.dataset, 0), patients)
     limits = [f"{name} has 1 patient: no statement about other patients." for name, n in sizes.items() if n == 1]
-    few = [f"{name} ({n})" for name, n in sizes.items() if 1 < n < FEW_PATIENTS]
+    few = [f"{name} ({n})" for name, n in sizes.items() if 1 < n < FEW]
     if few:
         limits.append(
-            f"Fewer than {FEW_PATIENTS} patients: {', '.join(few)}. Intervals are too narrow and "
+            f"Fewer than {FEW} patients: {', '.join(few)}. Intervals are too narrow and "
             "small differences cannot be told from chance."
         )
     return limits

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from oncoseg.evaluation.statistics import Summary
 from oncoseg.experiments.splits import load_splits, training_fraction
 from oncoseg.experiments.store import SPLITS, CellRecord, CellResult
-from oncoseg.report.estimates import Estimate, estimate_of
+from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.groups import PRIMARY, Entrant, Group, Kind, base_case, level_of
-from oncoseg.score import Score
+from oncoseg.score import Cost, Score
 
 #: Metrics of the leaderboard after the primary one: heading, and the names it may have, best first.
 _COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -59,7 +60,7 @@ class LeaderboardRow:
     training: str
     parameters: Shown
     n: Shown
-    primary: Estimate
+    primary: Summary
     metrics: tuple[Shown, ...]
     flags: tuple[str, ...]
 
@@ -123,7 +124,7 @@ def leaderboard(group: Group) -> list[LeaderboardRow]:
     Only entrants scored on the same cases are ranked: those of the largest such set. The others keep their
     row without a rank.
     """
-    estimates = {e.label: estimate_of(e, PRIMARY) for e in group.entrants}
+    estimates = {e.label: summary_of(e, PRIMARY) for e in group.entrants}
     common = _common_cases(group.entrants)
     ranked = [e for e in group.entrants if _scored(e) == common and estimates[e.label].mean is not None]
     means = [estimates[e.label].mean or 0.0 for e in ranked]
@@ -139,18 +140,18 @@ def leaderboard(group: Group) -> list[LeaderboardRow]:
 def human_rows(group: Group) -> list[LeaderboardRow]:
     """The human readers of the group's data set, all together and each alone; never ranked."""
     people = (*group.humans, *group.readers)
-    return [_row(e, group, estimate_of(e, PRIMARY), rank=None, unranked="human reader") for e in people]
+    return [_row(e, group, summary_of(e, PRIMARY), rank=None, unranked="human reader") for e in people]
 
 
 def cost_rows(groups: Iterable[Group]) -> list[CostRow]:
-    """One row for each different measurement, in the order of the groups."""
-    rows: dict[CostRow, None] = {}
+    """One row for each different measurement with the prompts that share it, in the order of the groups."""
+    prompts: dict[CostRow, dict[str, None]] = {}
     for group in groups:
         for entrant in group.entrants:
             for cell in entrant.cells:
                 if cell.cost is not None:
-                    rows[_cost_row(entrant.label, cell)] = None
-    return list(rows)
+                    prompts.setdefault(_cost_row(entrant.label, cell.cost), {})[cell.record.prompt] = None
+    return [dataclasses.replace(row, prompt=", ".join(names)) for row, names in prompts.items()]
 
 
 def case_failures(results: Iterable[CellResult]) -> list[FailureRow]:
@@ -216,12 +217,12 @@ def leaderboard_csv(groups: Iterable[Group]) -> str:
         ranks = {row.label: row.rank for row in leaderboard(group)}
         for entrant in (*group.entrants, *group.humans):
             for metric in group.metrics:
-                e = estimate_of(entrant, metric)
+                e = summary_of(entrant, metric)
                 numbers = ["" if v is None else f"{v:.6g}" for v in (e.mean, e.low, e.high, e.median)]
                 place = [key.dataset, key.prompt, str(key.level), key.protocol, key.roi]
                 rank = ranks.get(entrant.label)
                 lines.append([*place, str(rank or ""), entrant.label, entrant.kind, metric, *numbers])
-                lines[-1] += [str(e.cases), str(e.patients), e.reason]
+                lines[-1] += [str(e.n), str(e.patients), why_no_interval(e)]
     return _write_csv(lines)
 
 
@@ -270,7 +271,7 @@ def magnitude(count: float | None) -> str:
     return f"{count:g}"
 
 
-def _row(entrant: Entrant, group: Group, primary: Estimate, *, rank: int | None, unranked: str) -> LeaderboardRow:
+def _row(entrant: Entrant, group: Group, primary: Summary, *, rank: int | None, unranked: str) -> LeaderboardRow:
     record = entrant.record
     return LeaderboardRow(
         rank=rank,
@@ -335,7 +336,7 @@ def _counted(entrant: Entrant) -> Shown:
 
 def _mean(entrant: Entrant, column: MetricColumn) -> Shown:
     values = list(entrant.by_case(column.metric).values())
-    mean = estimate_of(entrant, column.metric).mean if values else None
+    mean = summary_of(entrant, column.metric).mean if values else None
     undefined = entrant.undefined(column.metric)
     missed, other = undefined.pop("prediction_empty", 0), sum(undefined.values())
     notes = [f"{missed} miss{'es' if missed > 1 else ''}"] if missed else []
@@ -345,14 +346,11 @@ def _mean(entrant: Entrant, column: MetricColumn) -> Shown:
     return Shown(mean, number(mean, column.unit), note)
 
 
-def _cost_row(label: str, cell: CellResult) -> CostRow:
-    cost = cell.cost
-    if cost is None:
-        raise ValueError(f"{cell.folder} has no cost.")
+def _cost_row(label: str, cost: Cost) -> CostRow:
     shape = " × ".join(map(str, cost.shape))
     return CostRow(
         label=label,
-        prompt=cell.record.prompt,
+        prompt="",
         parameters=cost.parameters,
         trainable_parameters=cost.trainable_parameters,
         macs=cost.macs,
