@@ -79,7 +79,7 @@ def test_the_network_sees_a_magnified_crop_in_0_to_1():
     shown, box = model.network.images[0], model.network.boxes[0][0]
     assert shown.shape == (1, 3, 256, 256)
     assert (shown.min(), shown.max()) == (0, 1)
-    width = (150 - 120 - 1) * 256 / 192
+    width = (150 - 120) * 256 / 192 - 1
     assert float(box[2] - box[0]) == pytest.approx(width)
 
 
@@ -87,14 +87,15 @@ def test_a_large_box_widens_the_crop():
     model = echo()
     model.predict(image(), [Box((1, 20, 20), (2, 250, 250))])
     left, top, right, bottom = model.network.boxes[0][0].tolist()
-    assert right - left == pytest.approx(229 * 256 / 288)
+    assert right - left == pytest.approx(230 * 256 / 288 - 1)
     assert min(left, top) > 0
     assert max(right, bottom) < 255
 
 
-def test_corners_are_first_and_last_pixel_in_the_frame_of_the_crop():
+def test_corners_are_first_and_last_pixel_of_the_magnified_crop():
     view = View(Rectangle(3, 20, 30, 40, 60), Crop(10, 10, 138, 74))
-    assert view.corners == [2.0 * v for v in (20, 10, 49, 29)]
+    assert view.corners() == [40, 20, 99, 59]
+    assert view.corners(2.5) == [37.5, 17.5, 101.5, 61.5]
 
 
 def test_the_longest_side_becomes_256_and_the_rest_is_zero():
@@ -115,15 +116,19 @@ def test_logits_of_the_padding_are_cut_off():
     assert (from_logits(logits, (64, 128)) > 0.5).all()
 
 
-def test_window_decides_what_can_be_told_apart():
-    flat = image()
-    flat.voxels[:] = np.where(flat.voxels > -300, 300, -500)
-    soft, lung = echo(window="soft"), echo(window="lung")
-    for model in (soft, lung):
-        model.predict(flat, [BOX])
-    assert lite_medsam.WINDOWS["soft"] == (40 - 200, 40 + 200)
-    assert lite_medsam.WINDOWS["lung"] == (-160 - 750, -160 + 750)
-    assert lite_medsam.WINDOWS["mediastinum"] == (50 - 125, 50 + 125)
+@pytest.mark.parametrize(
+    ("window", "low", "high"), [("soft", -160, 240), ("lung", -910, 590), ("mediastinum", -75, 175)]
+)
+def test_hu_beyond_the_window_look_alike(window, low, high):
+    model, outside, inside = echo(window=window), image(), image()
+    outside.voxels[:] = low - 10
+    outside.voxels[:, 110:120] = low - 200
+    inside.voxels[:] = low
+    inside.voxels[:, 110:120] = (low + high) // 2
+    for shown in (outside, inside):
+        model.predict(shown, [BOX])
+    assert not model.network.images[0].any()
+    assert model.network.images[-1].any()
 
 
 def test_percentile_window_ignores_zeros_and_outliers():

@@ -5,6 +5,8 @@ Kirillov et al., Segment Anything, 2023 (arXiv 2304.02643), appendix A.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,9 @@ class BoxPromptedSam(nn.Module):
         image_encoder: (batch, 3, s, s) -> (batch, 256, s/p, s/p).
         image_size, patch_size: s and p in pixels.
     """
+
+    prompt_encoder: Any
+    mask_decoder: Any
 
     def __init__(self, image_encoder: nn.Module, *, image_size: int, patch_size: int) -> None:
         super().__init__()

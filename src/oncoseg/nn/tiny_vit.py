@@ -155,7 +155,8 @@ class WindowBlock(nn.Module):
         pixels = pixels + self._attended(pixels)
         pixels = self.local_conv(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         pixels = pixels + self.mlp(pixels)
-        return pixels.permute(0, 3, 1, 2)
+        mixed: Tensor = pixels.permute(0, 3, 1, 2)
+        return mixed
 
     def _attended(self, pixels: Tensor) -> Tensor:
         # The map is padded with zeros to whole windows and the padding takes part in the attention,
@@ -165,7 +166,7 @@ class WindowBlock(nn.Module):
         down, across = -(-rows // side), -(-columns // side)
         padded = functional.pad(pixels, (0, 0, 0, across * side - columns, 0, down * side - rows))
         windows = padded.view(batch, down, side, across, side, width).transpose(2, 3)
-        attended = self.attn(windows.reshape(-1, side * side, width))
+        attended: Tensor = self.attn(windows.reshape(-1, side * side, width))
         attended = attended.view(batch, down, across, side, side, width).transpose(2, 3)
         return attended.reshape(batch, down * side, across * side, width)[:, :rows, :columns]
 
