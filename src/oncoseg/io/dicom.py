@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from oncoseg.errors import InputError
 from oncoseg.io.dicom_grid import Grid, order_slices
-from oncoseg.io.dicom_header import Header, read_header
+from oncoseg.io.dicom_header import UNREADABLE, Header, read_header
 from oncoseg.io.rescale import rescale_in_place
 from oncoseg.volume import Volume
 
@@ -277,7 +277,7 @@ def _decode(header: Header, shape: tuple[int, int]) -> NDArray[Any]:
     """Pixels of a slice in a compressed, big-endian or deflated transfer syntax, by pydicom's decoders."""
     try:
         pixels: NDArray[Any] = pydicom.dcmread(header.path).pixel_array
-    except (AttributeError, ValueError, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{header.path}: its pixel data (transfer syntax {header.transfer_syntax}) cannot be decoded: {error}. "
             "For compressed images install a decoder (pip install pylibjpeg[all]) or export uncompressed."

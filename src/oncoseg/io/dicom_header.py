@@ -9,17 +9,36 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from oncoseg.errors import InputError
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
+
+#: What pydicom and highdicom raise on damaged files (found by mutating 10,000 headers).
+UNREADABLE = (
+    InvalidDicomError,
+    BytesLengthException,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 PIXELS = 0x7FE00010
 #: keyword -> tag of the elements that are kept.
@@ -145,6 +164,20 @@ def read_header(path: Path) -> Header | None:
         os.close(descriptor)
 
 
+@contextmanager
+def refusing_damage(path: Path, kind: str) -> Iterator[None]:
+    """Turn what pydicom raises on a damaged file, wherever it is first looked at, into an InputError.
+
+    pydicom reads values when they are asked for, so damage shows anywhere in the work on a data set; the
+    original exception stays attached.
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise InputError(f"{path} is no {kind}, or a damaged one: {reason}. Copy or export it again.") from error
+
+
 class _DamagedError(Exception):
     """The header leads outside the file or to something that is no element."""
 
@@ -259,15 +292,13 @@ def _skip_item(window: _Window, position: int, next_element: _Element, depth: in
 
 
 def _through_pydicom(path: Path, syntax: str) -> Header:
-    try:
+    elements = {}
+    with refusing_damage(path, "DICOM file"):
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(WANTED))
-        elements = {}
         for keyword, tag in WANTED.items():
             value = dataset.get(keyword)
             values = value if isinstance(value, list | pydicom.multival.MultiValue) else [value]
             text = "\\".join(str(v) for v in values if v is not None).strip(" \0")
             if text:
                 elements[tag] = text
-    except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, OSError, struct.error) as error:
-        raise InputError(f"{path} is a damaged DICOM file: {error}. Copy or export it again.") from error
     return Header(path, syntax, elements)

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
 
 from oncoseg.errors import InputError, UnknownNameError
 from oncoseg.files import require_file
+from oncoseg.io.dicom_header import refusing_damage
 from oncoseg.io.polygons import Patch, fill
 from oncoseg.volume import Volume
 
@@ -47,11 +47,17 @@ def roi_names(path: Path) -> list[str]:
     Raises:
         InputError: when the file is missing, damaged or no RTSTRUCT.
     """
-    return [str(item.get("ROIName", "")) for item in _open(path).get("StructureSetROISequence", [])]
+    with refusing_damage(path, "RTSTRUCT"):
+        return [str(item.get("ROIName", "")) for item in _open(path).StructureSetROISequence]
 
 
 def references(path: Path) -> References:
     """The study, image series and frames of reference the file was drawn on; raises as `roi_names`."""
+    with refusing_damage(path, "RTSTRUCT"):
+        return _references(path)
+
+
+def _references(path: Path) -> References:
     dataset = _open(path)
     frames, series = set(), set()
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
@@ -90,13 +96,18 @@ def read_rois(
             the image; names file, ROI and position.
         UnknownNameError: when no name matches `pattern`; lists the names.
     """
+    with refusing_damage(path, "RTSTRUCT"):
+        return _read_rois(path, image, pattern, frame_of_reference)
+
+
+def _read_rois(path: Path, image: Volume, pattern: str | None, frame: str | None) -> dict[str, Volume]:
     dataset = _open(path)
     masks: dict[str, Volume] = {}
     contours = {_number(c, "ReferencedROINumber", path): c for c in dataset.get("ROIContourSequence") or []}
     for roi in _matching(dataset, pattern, path):
         number, name = _number(roi, "ROINumber", path), str(roi.get("ROIName", ""))
         where = f"{path}, ROI '{name}'"
-        _check_frame(roi, dataset, frame_of_reference, where)
+        _check_frame(roi, dataset, frame, where)
         drawn = list(_contours(contours[number], where)) if number in contours else []
         if drawn and all(kind == POINT for kind, _ in drawn):
             continue
@@ -107,13 +118,8 @@ def read_rois(
 
 def _open(path: Path) -> pydicom.Dataset:
     require_file(path)
-    try:
-        dataset = pydicom.dcmread(path)
-        modality = str(dataset.get("Modality", ""))
-    except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise InputError(
-            f"{path} is no DICOM file, or a damaged one: {str(error).rstrip('.')}. Export it again."
-        ) from error
+    dataset = pydicom.dcmread(path)
+    modality = str(dataset.get("Modality", ""))
     if modality != "RTSTRUCT":
         raise InputError(f"{path} is not an RTSTRUCT (its modality is '{modality}').")
     for name in ("StructureSetROISequence", "ROIContourSequence"):

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
 
 from oncoseg.errors import GridMismatchError, InputError
 from oncoseg.files import require_file
+from oncoseg.io.dicom_header import refusing_damage
 from oncoseg.volume import Volume
 
 #: How far a frame's pixels may lie beside the image's voxels, as a share of a voxel.
@@ -53,10 +53,15 @@ def read_segments(path: Path, image: Volume) -> dict[str, Volume]:
         InputError: damaged file, no SEG, or a SEG that references no image series.
         GridMismatchError: a frame's pixels are not the image's voxels; names frame and position.
     """
+    with refusing_damage(path, "DICOM-SEG"):
+        return _read_segments(path, image)
+
+
+def _read_segments(path: Path, image: Volume) -> dict[str, Volume]:
     segmentation = _open(path)
     names = _names(segmentation)
     if not _references_images(segmentation):
-        first = next(_frames(segmentation, path))
+        first = next(_frames(segmentation))
         raise InputError(
             f"{path} references no image series, so nothing proves which image it belongs to "
             f"(its first frame is at {_show(first.affine[:, 2])} mm, the image's first voxel at "
@@ -65,7 +70,7 @@ def read_segments(path: Path, image: Volume) -> dict[str, Volume]:
     masks = {number: np.zeros(image.shape, bool) for number in names}
     fractional = segmentation.SegmentationType == "FRACTIONAL"
     limit = THRESHOLD * float(segmentation.get("MaximumFractionalValue", 1)) if fractional else 1
-    for frame in _frames(segmentation, path):
+    for frame in _frames(segmentation):
         index, values = _place(frame, segmentation, image, path)
         for number in np.unique(values).tolist() if frame.segment is None else [frame.segment]:
             if number not in masks:
@@ -79,15 +84,10 @@ def _open(path: Path) -> Any:
     import highdicom  # takes a second, and only segmentations need it
 
     require_file(path)
-    try:
-        modality = str(pydicom.dcmread(path, specific_tags=["Modality"], stop_before_pixels=True).get("Modality", ""))
-        if modality != "SEG":
-            raise InputError(f"{path} is not a DICOM-SEG (its modality is '{modality}').")
-        return highdicom.seg.segread(str(path))
-    except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
-        raise InputError(
-            f"{path} is no DICOM-SEG, or a damaged one: {str(error).rstrip('.')}. Export it again."
-        ) from error
+    modality = str(pydicom.dcmread(path, specific_tags=["Modality"], stop_before_pixels=True).get("Modality", ""))
+    if modality != "SEG":
+        raise InputError(f"{path} is not a DICOM-SEG (its modality is '{modality}').")
+    return highdicom.seg.segread(str(path))
 
 
 def _names(segmentation: Any) -> dict[int, str]:
@@ -109,35 +109,25 @@ def _references_images(segmentation: Any) -> bool:
     return any(group.get("DerivationImageSequence") for group in groups)
 
 
-def _frames(segmentation: Any, path: Path) -> Iterator[_Frame]:
+def _frames(segmentation: Any) -> Iterator[_Frame]:
     shared = segmentation.SharedFunctionalGroupsSequence[0]
     for number, own in enumerate(segmentation.PerFrameFunctionalGroupsSequence, start=1):
 
         def group(name: str, own: Any = own) -> Any:
             return (own.get(name) or shared.get(name))[0]
 
-        try:
-            position = np.array(group("PlanePositionSequence").ImagePositionPatient, dtype=np.float64)
-            cosines = np.array(group("PlaneOrientationSequence").ImageOrientationPatient, dtype=np.float64)
-            spacing = np.array(group("PixelMeasuresSequence").PixelSpacing, dtype=np.float64)
-            segment = None
-            if segmentation.SegmentationType != "LABELMAP":
-                segment = int(group("SegmentIdentificationSequence").ReferencedSegmentNumber)
-        except (TypeError, AttributeError, ValueError) as error:
-            raise InputError(
-                f"{path}: frame {number} does not say where it lies ({error}). Export it again."
-            ) from error
+        position = np.array(group("PlanePositionSequence").ImagePositionPatient, dtype=np.float64)
+        cosines = np.array(group("PlaneOrientationSequence").ImageOrientationPatient, dtype=np.float64)
+        spacing = np.array(group("PixelMeasuresSequence").PixelSpacing, dtype=np.float64)
+        segment = None
+        if segmentation.SegmentationType != "LABELMAP":
+            segment = int(group("SegmentIdentificationSequence").ReferencedSegmentNumber)
         yield _Frame(number, segment, np.stack([cosines[3:] * spacing[0], cosines[:3] * spacing[1], position], axis=1))
 
 
 def _place(frame: _Frame, segmentation: Any, image: Volume, path: Path) -> tuple[NDArray[np.intp], NDArray[Any]]:
     """Voxel indices (n, 3) of the frame's pixels that are not zero, and their values."""
-    try:
-        pixels: NDArray[Any] = segmentation.get_stored_frame(frame.number)
-    except (ValueError, IndexError, RuntimeError, AttributeError, NotImplementedError) as error:
-        raise InputError(
-            f"{path}: the pixels of frame {frame.number} cannot be read ({error}). Export it again."
-        ) from error
+    pixels: NDArray[Any] = segmentation.get_stored_frame(frame.number)
     first = image.mm_to_index(frame.affine[:, 2])
     steps = np.linalg.solve(image.affine[:3, :3], frame.affine[:, :2])
     whole = np.rint(steps)
