@@ -1,5 +1,6 @@
 """A package of toys joins through entry points, here and in child processes."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ TOYS = Path(__file__).parent / "toys"
 @pytest.fixture(autouse=True)
 def _toys(monkeypatch):
     monkeypatch.syspath_prepend(str(TOYS))
-    monkeypatch.setenv("PYTHONPATH", str(TOYS))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TOYS), *filter(None, [os.environ.get("PYTHONPATH")])]))
     registry._foreign.cache_clear()
     yield
     registry._foreign.cache_clear()

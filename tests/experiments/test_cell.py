@@ -5,7 +5,7 @@ import json
 import pytest
 
 from oncoseg.errors import InputError
-from oncoseg.experiments.cell import run_cell
+from oncoseg.experiments.cell import ChangedError, run_cell
 from oncoseg.experiments.matrix import HUMAN_READER
 from oncoseg.experiments.store import MASKS, is_finished, read_cell
 from oncoseg.io.images import read_mask
@@ -52,7 +52,7 @@ def test_masks_and_pictures_lie_beside_the_scores(matrix_of, tmp_path):
 
 
 def test_another_model_gets_the_same_prompts(matrix_of, tmp_path):
-    other = BOXED + 'options={ level=-100.0 }\n'
+    other = BOXED + "options={ level=-100.0 }\n"
     first, second = (read_cell(run_cell(_only(matrix_of(text)), tmp_path)) for text in (BOXED, other))
     assert first.record.key != second.record.key
     assert [p.prompts for p in first.predictions] == [p.prompts for p in second.predictions]
@@ -92,11 +92,13 @@ def test_readers_are_scored_against_the_others(matrix_of, tmp_path):
     assert result.record.model == HUMAN_READER
     assert [p.case for p in result.predictions][:3] == ["ball-0~reader_1", "ball-0~reader_2", "ball-0~reader_3"]
     assert {p.ledger.prompt_source for p in result.predictions} == {"human reader"}
-    assert all(0.5 < s.value < 1 for s in result.scores if s.metric == "dice")
+    values = [s.value for s in result.scores if s.metric == "dice"]
+    assert len(values) == 9
+    assert 0.3 < min(values) < max(values) <= 1
 
 
 TRAINED = '[[cells]]\ndataset="balls"\nmodel="toy_network"\ntrain={ steps=6, batch=2, validate_every=3 }\nseed=[0]\n'
-SPLIT = 'options={ cases=6 }\nsplit={ test=0.34, validation=0.25, seed=1 }'
+SPLIT = "options={ cases=6 }\nsplit={ test=0.34, validation=0.25, seed=1 }"
 
 
 def test_a_training_cell_trains_on_other_patients_than_it_tests(matrix_of, tmp_path):
@@ -147,3 +149,9 @@ def test_results_name_no_folder_of_this_machine(matrix_of, tmp_path):
     assert "secret" not in text
     assert json.loads((folder / "cell.json").read_text())["configuration"]["options"]["marker"] == "marker"
     assert (folder / MASKS).is_dir()
+
+
+def test_a_cell_that_is_no_longer_what_was_planned_is_refused(matrix_of, tmp_path):
+    with pytest.raises(ChangedError, match="Run the same command again"):
+        run_cell(_only(matrix_of(AUTOMATIC)), tmp_path, key="0" * 64)
+    assert not list(tmp_path.glob("toy*"))

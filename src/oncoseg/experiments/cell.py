@@ -39,6 +39,13 @@ from oncoseg.files import read_json, remove_partial, sha256, write_json
 from oncoseg.prompt import from_json
 from oncoseg.score import Cost, write_jsonl
 
+#: Parts of a configuration that decide what a prediction costs.
+_WHAT_COSTS = ("code", "model", "variant", "options", "dataset")
+
+
+class ChangedError(InputError):
+    """Code, data or weights are no longer those that the cell was planned with."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Work:
@@ -59,19 +66,21 @@ class _Work:
         self.progress(replace(event, cell=self.cell.label))
 
 
-def run_cell(cell: Cell, output: Path, *, progress: Progress = silent) -> Path:
+def run_cell(cell: Cell, output: Path, *, progress: Progress = silent, key: str | None = None) -> Path:
     """Run one cell, or find it finished.
 
     Args:
         cell: what to run; one with `skipped` set is refused.
         output: folder of the run; the cell gets a folder in it that ends in its key.
         progress: told about training steps and cases.
+        key: the content key it was planned with; None accepts whatever it is now.
 
     Returns:
         The cell's folder with `scores.jsonl`. Failed cases are in `predictions.jsonl` with their error.
 
     Raises:
         InputError: when the combination makes no sense, or every case failed.
+        ChangedError: when its key is not `key`.
         FetchError: when weights or data are not in the cache and cannot be fetched.
         OncosegError: when the data set, the model or the training fails.
     """
@@ -80,6 +89,10 @@ def run_cell(cell: Cell, output: Path, *, progress: Progress = silent) -> Path:
     clock = Clock()
     dataset = cell.dataset.open()
     identity = identify(cell, dataset)
+    if key not in (None, identity.key):
+        raise ChangedError(
+            f"{cell.label}: code, data or weights changed after the run was planned. Run the same command again."
+        )
     folder = output / folder_name(cell, identity.key)
     if is_finished(folder):
         return folder
@@ -147,16 +160,17 @@ def _cost(work: _Work, spec: ModelSpec, scored: list[Scored]) -> Cost:
     prediction = next((s.prediction for s in scored if s.scores and not s.prediction.ledger.silent_slices), None)
     if prediction is None:
         return _no_cost("no case was predicted")
-    key = content_key([plain(spec.name), plain(spec.options), work.identity.configuration["dataset"], prediction.case])
+    case = prediction.case.partition("~")[0]
+    key = content_key([work.identity.configuration[n] for n in _WHAT_COSTS] + [case])
     shared = (
         work.folder.parent / COSTS / f"{key[:8]}{'' if work.cell.prompt.info is None else work.cell.prompt.use}.json"
     )
     if shared.exists():
         return fill(Cost, read_json(shared), str(shared))
-    image = work.dataset.load(prediction.case.partition("~")[0]).image
+    image = work.dataset.load(case).image
     prompts = from_json(prediction.prompts, image)
     try:
-        cost = measure_cost(spec, image, prompts=prompts, case=prediction.case)
+        cost = measure_cost(spec, image, prompts=prompts, case=case)
     except OncosegError as error:
         return _no_cost(str(error))
     write_json(shared, plain(cost))

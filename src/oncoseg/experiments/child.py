@@ -1,6 +1,6 @@
 """The child's side of `isolation`: `python -m oncoseg.experiments.child` with a job on standard input.
 
-A job is {"what": "cell", "cell": ..., "output": ...} or {"what": "cost", ...}, see `cost`.
+A job is {"what": "cell", "cell": ..., "output": ..., "key": ...} or {"what": "cost", ...}, see `cost`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _do(job: dict[str, Any], channel: TextIO) -> Any:
     def tell(event: Event) -> None:
         _send(channel, {"event": dataclasses.asdict(event)})
 
-    folder = run_cell(fill(Cell, job["cell"], "cell"), Path(job["output"]), progress=tell)
+    folder = run_cell(fill(Cell, job["cell"], "cell"), Path(job["output"]), progress=tell, key=job["key"])
     return folder.name
 
 

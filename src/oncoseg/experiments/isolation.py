@@ -24,11 +24,19 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class ChildError(OncosegError):
-    """The work failed with an error of its own; trying again will not help."""
+    """The work failed with an error or a bug of its own; trying again will not help.
+
+    Attributes:
+        kind: name of the error's class; "" for a bug.
+    """
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class CrashError(OncosegError):
-    """The process ended without a word: killed, out of memory, or a bug; trying again may help."""
+    """The process was ended from outside, e.g. for want of memory; trying again may help."""
 
 
 def in_child(
@@ -47,9 +55,9 @@ def in_child(
         threads: of numerical libraries in the child; None leaves the choice to them.
 
     Raises:
-        ChildError: with the message of the error the job ended with.
+        ChildError: with the message of the error the job ended with, or the last line of the log.
         FetchError: when something could not be fetched.
-        CrashError: when the child ended without a result; names the signal or the last line of the log.
+        CrashError: when the child was ended by a signal.
     """
     environment = {**os.environ, **({} if threads is None else dict.fromkeys(_THREADS, str(threads)))}
     command = [sys.executable, "-P", "-m", "oncoseg.experiments.child"]
@@ -83,10 +91,12 @@ def _result(outcome: dict[str, Any], code: int, log: Path) -> Any:
     if "result" in outcome:
         return outcome["result"]
     if "error" in outcome:
-        raise (FetchError if outcome["kind"] == "FetchError" else ChildError)(outcome["error"])
+        if outcome["kind"] == "FetchError":
+            raise FetchError(outcome["error"])
+        raise ChildError(outcome["error"], outcome["kind"])
     if code < 0:
         name = signal.Signals(-code).name
         hint = " (often: out of memory)" if name == "SIGKILL" else ""
         raise CrashError(f"The process was ended by {name}{hint}.")
     last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
-    raise CrashError(f"The process ended with code {code}: {last}")
+    raise ChildError(f"The process ended with code {code}: {last}")

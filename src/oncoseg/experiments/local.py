@@ -16,6 +16,7 @@ from pathlib import Path
 
 from oncoseg.config import content_key, plain
 from oncoseg.errors import FetchError, OncosegError, PartialFailureError
+from oncoseg.experiments.cell import ChangedError
 from oncoseg.experiments.events import Event, Kind, Progress, silent
 from oncoseg.experiments.isolation import ChildError, CrashError, in_child
 from oncoseg.experiments.lease import leased, wait_for
@@ -165,13 +166,17 @@ class _Run:
     def _attempt(self, number: int, folder: Path) -> bool:
         """Try once; False when there is no point in trying again now."""
         cell = self.planned[number].cell
-        job = {"what": "cell", "cell": plain(cell), "output": str(self.output)}
+        job = {"what": "cell", "cell": plain(cell), "output": str(self.output), "key": self.planned[number].line.key}
         threads = max(1, (os.cpu_count() or 1) // self.workers)
         try:
             in_child(job, log=folder / LOG, progress=self._tell, threads=threads)
         except FetchError as error:
             self._end(number, "left out", str(error))
         except (ChildError, CrashError) as error:
+            if isinstance(error, ChildError) and error.kind == ChangedError.__name__:
+                # Nothing is wrong with the cell: the next call plans it anew.
+                self._end(number, "failed", str(error))
+                return False
             tries = self._note_failure(folder, error)
             if len(tries) >= ATTEMPT_LIMIT:
                 self._end(number, "quarantined", quarantine_reason(tries))

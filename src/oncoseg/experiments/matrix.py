@@ -32,6 +32,7 @@ from typing import Any
 
 from oncoseg.config import fill, load_toml, parse_settings
 from oncoseg.errors import ConfigError, suggest
+from oncoseg.evaluation.protocol import protocol
 from oncoseg.evaluation.scoring import DEFAULT_METRICS, metric
 from oncoseg.experiments.specs import DatasetSpec, ModelSpec, PromptSpec
 from oncoseg.training.settings import TrainConfig
@@ -154,6 +155,8 @@ class Matrix:
     def __post_init__(self) -> None:
         for name in self.metrics:
             metric(name)
+        for name in self.protocol:
+            protocol(name)
         for name in itertools.chain.from_iterable(block.dataset for block in self.cells):
             if name not in self.dataset:
                 raise ConfigError(f"[[cells]]: there is no [dataset.{name}]. {suggest(name, self.dataset)}")

@@ -13,6 +13,7 @@ from oncoseg.contracts import Dataset
 from oncoseg.errors import FetchError, OncosegError
 from oncoseg.experiments.identity import Identity, folder_name, identify
 from oncoseg.experiments.matrix import Cell, Matrix
+from oncoseg.experiments.provenance import code_hash
 from oncoseg.experiments.store import ATTEMPTS, CELL, CellRecord, PlannedCell, Status, is_finished, read_cell
 
 #: Failures after which a cell is no longer tried.
@@ -42,6 +43,7 @@ def survey(matrix: Matrix, output: Path) -> list[Planned]:
     Raises:
         UnknownNameError: for a name that is on no shelf.
     """
+    code_hash.cache_clear()  # of the sources as they are now: that is what child processes will load
     opened: dict[str, Dataset | OncosegError] = {}
     history = _history(output)
     return [_plan(cell, opened, output, history) for cell in matrix.plan()]
