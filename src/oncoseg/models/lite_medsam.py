@@ -6,6 +6,7 @@ version of the same authors' repository (bowang-lab/MedSAM).
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from oncoseg.nn.sam import BoxPromptedSam
+
+_LOG = logging.getLogger(__name__)
 
 INFOS = (
     ModelInfo(
@@ -240,7 +243,7 @@ def _network(weights: Path | None, random_weights: bool) -> BoxPromptedSam:
         torch.manual_seed(0)
         network = BoxPromptedSam(TinyViT("lite_medsam"), image_size=SIZE, patch_size=4)
     if not random_weights:
-        path = weights or catalogue.locate("lite-medsam")
+        path = weights or catalogue.locate("lite-medsam", _LOG.info)
         state = loading.read_tensors(path).state
         if keymaps.is_official_sam(state):
             state = keymaps.rename(state, keymaps.SAM_PROMPT_AND_MASK)
