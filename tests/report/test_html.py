@@ -1,11 +1,12 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from oncoseg.errors import InputError
 from oncoseg.report.html import write_report
-from oncoseg.score import Ledger
+from oncoseg.score import Ledger, read_scores, write_jsonl
 
 VOID = {"meta", "link", "br", "input", "img", "hr"}
 
@@ -179,3 +180,15 @@ def test_names_cells_without_a_result(page):
 def test_title_is_the_matrix_unless_given(page, page_of, planned):
     assert "<h1>demo</h1>" in page
     assert "<h1>My run</h1>" in page_of(planned(), title="My run")
+
+
+def test_other_scoring_rules_stand_beside_the_ranked_one(tmp_path, write_cell, planned):
+    folder = write_cell(tmp_path, planned())
+    scores = read_scores(folder / "scores.jsonl")
+    kinder = [replace(s, protocol="all_slices_empty1", value=0.99) for s in scores if s.metric == "dice"]
+    write_jsonl(folder / "scores.jsonl", [*scores, *kinder])
+    page = report(tmp_path)
+    assert page.count('class="leaderboard"') == 1
+    assert "scored as case3d" in page
+    table = page[page.index("The same predictions under other scoring rules") :]
+    assert table.index("all_slices_empty1") < table.index(">0.99<")

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from oncoseg.report.tables import magnitude
+from oncoseg.report.tables import magnitude, number
 
 #: Okabe and Ito's colours that are legible on white and on near-black; distinguishable with colour blindness.
 PALETTE = ("#0a7bc2", "#e08a00", "#0b9b74", "#d55e00", "#cc79a7", "#4fb0e8", "#a8860a", "#7b6bd6")
@@ -170,7 +170,8 @@ def jitter_plot(lines: Sequence[Line], metric: str, slug: str) -> str:
             axes.plot(line.x, line.y, label=line.label, markersize=6, linewidth=1.8, **style)
             if line.low:
                 axes.fill_between(line.x, line.low, line.high, color=style["color"], alpha=0.10, linewidth=0)
-            tips += _tips(axes, [f"{x:g} mm" for x in line.x], line.x, line.y, line.label)
+            names = [f"{x:g} mm: {number(y)}" for x, y in zip(line.x, line.y, strict=True)]
+            tips += _tips(axes, names, line.x, line.y, line.label)
         axes.set_xticks(sorted({x for line in lines for x in line.x}))
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("largest displacement of the box (mm)")

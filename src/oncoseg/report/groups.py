@@ -93,6 +93,17 @@ class Entrant:
         """Case -> patient."""
         return {base_case(s.case): s.patient for s in self.scores}
 
+    @property
+    def protocols(self) -> list[str]:
+        """Scoring protocols that its cells hold scores under, in the order they were written."""
+        return list(dict.fromkeys(s.protocol for cell in self.cells for s in cell.scores))
+
+    def under(self, protocol: str) -> Entrant:
+        """The same predictions as scored by another rule."""
+        rois = {s.roi for s in self.scores}
+        scores = (s for cell in self.cells for s in cell.scores if s.protocol == protocol and s.roi in rois)
+        return replace(self, scores=tuple(scores))
+
     def undefined(self, metric: str) -> Counter[str]:
         """Reason -> number of undefined scores of a metric."""
         return Counter(s.reason or "" for s in self.scores if s.metric == metric and s.value is None)

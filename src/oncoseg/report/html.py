@@ -14,7 +14,7 @@ from oncoseg.experiments.store import CellResult, read_run
 from oncoseg.files import write_text
 from oncoseg.report import figures, plots, statements, tables
 from oncoseg.report.estimates import summary_of, why_no_interval
-from oncoseg.report.groups import LEVEL_WORDS, Group, by_dataset, ledger_words, make_groups
+from oncoseg.report.groups import LEVEL_WORDS, PRIMARY, Group, by_dataset, ledger_words, make_groups
 from oncoseg.report.pictures import Strip, gallery
 from oncoseg.report.plan import Plan, read_plan
 from oncoseg.report.tables import LeaderboardRow, MetricColumn, Shown, number
@@ -41,6 +41,7 @@ class GroupPart:
     few: bool
     one_patient: bool
     metrics: plots.Numbers
+    protocols: plots.Numbers | None
     plots: list[plots.Plot]
 
 
@@ -165,6 +166,7 @@ def _group_part(group: Group) -> GroupPart:
         few=any(1 < n < FEW for n in patients),
         one_patient=bool(patients) and max(patients) == 1,
         metrics=_metric_numbers(group, rows),
+        protocols=_protocol_numbers(group, rows),
         plots=[plot for plot in drawn if plot is not None],
     )
 
@@ -179,6 +181,22 @@ def _metric_numbers(group: Group, rows: Sequence[LeaderboardRow]) -> plots.Numbe
         cells = [Shown(e.mean, number(e.mean, c.unit), _bounds(e)) for c, e in estimates]
         lines.append((Shown(None, label), *cells))
     return plots.Numbers(("model", *(c.metric for c in columns)), tuple(lines))
+
+
+def _protocol_numbers(group: Group, rows: Sequence[LeaderboardRow]) -> plots.Numbers | None:
+    """Mean of the primary metric under every scoring rule that was run, and the spread; None when there is one."""
+    by_label = {e.label: e for e in group.entrants}
+    entrants = [by_label[row.label] for row in rows]
+    protocols = list(dict.fromkeys(p for e in entrants for p in e.protocols))
+    if len(protocols) < 2:
+        return None
+    lines = []
+    for entrant in entrants:
+        means = [summary_of(entrant.under(protocol), PRIMARY).mean for protocol in protocols]
+        defined = [mean for mean in means if mean is not None]
+        spread = max(defined) - min(defined) if defined else None
+        lines.append((Shown(None, entrant.label), *(Shown(v, number(v)) for v in (*means, spread))))
+    return plots.Numbers(("model", *protocols, "spread"), tuple(lines))
 
 
 def _bounds(summary: Summary) -> str:
