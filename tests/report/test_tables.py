@@ -5,6 +5,7 @@ import pytest
 
 from oncoseg.experiments.splits import Split, Splits, save_splits
 from oncoseg.experiments.store import read_run
+from oncoseg.report.downloads import leaderboard_csv, scores_csv
 from oncoseg.report.groups import make_groups
 from oncoseg.report.plan import read_plan
 from oncoseg.report.statements import what_it_cannot_show, what_it_shows
@@ -12,11 +13,9 @@ from oncoseg.report.tables import (
     case_failures,
     cost_rows,
     leaderboard,
-    leaderboard_csv,
     magnitude,
     metric_columns,
     number,
-    scores_csv,
     undefined_rows,
 )
 

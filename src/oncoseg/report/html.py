@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from oncoseg.evaluation.statistics import FEW, Summary
 from oncoseg.experiments.store import CellResult, read_run
 from oncoseg.files import write_text
-from oncoseg.report import figures, plots, statements, tables
+from oncoseg.report import downloads, figures, plots, statements, tables
 from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.groups import LEVEL_WORDS, PRIMARY, Group, by_dataset, ledger_words, make_groups
 from oncoseg.report.pictures import Strip, gallery
@@ -222,10 +222,10 @@ def _fallbacks(results: Sequence[CellResult], plan: Plan) -> list[str]:
 
 def _downloads(results: Sequence[CellResult], groups: Sequence[Group]) -> list[Download]:
     texts = {
-        "scores.csv": tables.scores_csv(results),
-        "leaderboard.csv": tables.leaderboard_csv(groups),
-        "cost.csv": tables.rows_csv(tables.cost_rows(groups)),
-        "undefined.csv": tables.rows_csv(tables.undefined_rows(groups)),
+        "scores.csv": downloads.scores_csv(results),
+        "leaderboard.csv": downloads.leaderboard_csv(groups),
+        "cost.csv": downloads.rows_csv(tables.cost_rows(groups)),
+        "undefined.csv": downloads.rows_csv(tables.undefined_rows(groups)),
     }
     return [_download(name, text) for name, text in texts.items() if text]
 

@@ -1,10 +1,8 @@
-"""Tables as plain rows: what the page prints and what its CSV downloads hold."""
+"""Tables as plain rows: what the page prints."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,8 +10,8 @@ from dataclasses import dataclass
 from oncoseg.evaluation.statistics import Summary
 from oncoseg.experiments.splits import load_splits, training_fraction
 from oncoseg.experiments.store import SPLITS, CellRecord, CellResult
-from oncoseg.report.estimates import summary_of, why_no_interval
-from oncoseg.report.groups import PRIMARY, Entrant, Group, Kind, base_case, level_of
+from oncoseg.report.estimates import summary_of
+from oncoseg.report.groups import PRIMARY, Entrant, Group, Kind, base_case
 from oncoseg.score import Cost, Score
 
 #: Metrics of the leaderboard after the primary one: heading, and the names it may have, best first.
@@ -190,50 +188,6 @@ def undefined_rows(groups: Iterable[Group]) -> list[UndefinedRow]:
     return rows
 
 
-def scores_csv(results: Sequence[CellResult]) -> str:
-    """Every score, one line a prediction and scoring protocol, one column a metric.
-
-    Undefined scores are empty; the last column names them with their reason.
-    """
-    metrics = list(dict.fromkeys(s.metric for cell in results for s in cell.scores))
-    head = ["cell", "model", "variant", "dataset", "prompt", "level", "fraction", "seed", "fold"]
-    lines = [[*head, "protocol", "case", "patient", "roi", *metrics, "undefined"]]
-    for cell in results:
-        r = cell.record
-        same = [r.key[:8], r.model, r.variant, r.dataset, r.prompt, level_of(cell), r.fraction, r.seed, r.fold]
-        for place, scores in _by_prediction(cell.scores).items():
-            values = {s.metric: f"{s.value:.6g}" for s in scores if s.value is not None}
-            reasons = "; ".join(f"{s.metric}: {s.reason}" for s in scores if s.value is None)
-            lines.append([*map(str, same), *place, *(values.get(m, "") for m in metrics), reasons])
-    return _write_csv(lines)
-
-
-def leaderboard_csv(groups: Iterable[Group]) -> str:
-    """Every table of the leaderboard below each other, every metric with mean and interval."""
-    place = ["dataset", "prompt", "level", "protocol", "roi", "rank", "model", "kind"]
-    lines = [[*place, "metric", "mean", "low", "high", "median", "cases", "patients", "no_interval"]]
-    for group in groups:
-        key = group.key
-        ranks = {row.label: row.rank for row in leaderboard(group)}
-        for entrant in (*group.entrants, *group.humans):
-            for metric in group.metrics:
-                e = summary_of(entrant, metric)
-                numbers = ["" if v is None else f"{v:.6g}" for v in (e.mean, e.low, e.high, e.median)]
-                place = [key.dataset, key.prompt, str(key.level), key.protocol, key.roi]
-                rank = ranks.get(entrant.label)
-                lines.append([*place, str(rank or ""), entrant.label, entrant.kind, metric, *numbers])
-                lines[-1] += [str(e.n), str(e.patients), why_no_interval(e)]
-    return _write_csv(lines)
-
-
-def rows_csv(rows: Sequence[CostRow | FailureRow | UndefinedRow]) -> str:
-    """Dataclass rows as CSV with their field names as head; "" for no rows."""
-    if not rows:
-        return ""
-    names = [f.name for f in dataclasses.fields(rows[0])]
-    return _write_csv([names, *(["" if (v := getattr(r, n)) is None else str(v) for n in names] for r in rows)])
-
-
 def notes_of(record: CellRecord) -> list[str]:
     """Notes of a cell about its model; the data set's own warning is told once for all."""
     return [note for note in record.notes if note != record.dataset_info.get("warning")]
@@ -376,19 +330,6 @@ def _scored(entrant: Entrant) -> frozenset[str]:
 def _common_cases(entrants: Sequence[Entrant]) -> frozenset[str]:
     counts = Counter(_scored(e) for e in entrants)
     return max(counts, key=lambda cases: (counts[cases], len(cases), sorted(cases)), default=frozenset())
-
-
-def _by_prediction(scores: Iterable[Score]) -> dict[tuple[str, str, str, str], list[Score]]:
-    grouped: dict[tuple[str, str, str, str], list[Score]] = {}
-    for score in scores:
-        grouped.setdefault((score.protocol, score.case, score.patient, score.roi), []).append(score)
-    return grouped
-
-
-def _write_csv(lines: Iterable[Sequence[str]]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(lines)
-    return stream.getvalue()
 
 
 def _or(value: float | None, other: float) -> float:
