@@ -74,6 +74,9 @@ _SHORTS = frozenset(
     WANTED[k] for k in ("SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")
 )
 _LONG_FORM = frozenset([b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"])
+_EXPLICIT_HEAD = struct.Struct("<HH2sH").unpack_from
+_IMPLICIT_HEAD = struct.Struct("<HHI").unpack_from
+_LENGTH = struct.Struct("<I").unpack_from
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 #: Media Storage Directory: a DICOMDIR lists files and is none of them.
@@ -218,20 +221,21 @@ def _file_meta(window: _Window) -> tuple[str, int]:
 def _explicit(window: _Window, position: int) -> tuple[int, int, int]:
     """Tag, position of the value and length of an element in explicit VR little endian."""
     window.position = position
-    buffer = window.need(position + 8)
-    group, element, vr, length = struct.unpack_from("<HH2sH", buffer, position)
+    buffer = window.bytes if position + 8 <= len(window.bytes) else window.need(position + 8)
+    group, element, vr, length = _EXPLICIT_HEAD(buffer, position)
     if vr in _LONG_FORM:
-        (length,) = struct.unpack_from("<I", window.need(position + 12), position + 8)
+        (length,) = _LENGTH(window.need(position + 12), position + 8)
         return group << 16 | element, position + 12, length
     if group == 0xFFFE:
-        (length,) = struct.unpack_from("<I", buffer, position + 4)
+        (length,) = _LENGTH(buffer, position + 4)
     return group << 16 | element, position + 8, length
 
 
 def _implicit(window: _Window, position: int) -> tuple[int, int, int]:
     """As `_explicit` for implicit VR little endian."""
     window.position = position
-    group, element, length = struct.unpack_from("<HHI", window.need(position + 8), position)
+    buffer = window.bytes if position + 8 <= len(window.bytes) else window.need(position + 8)
+    group, element, length = _IMPLICIT_HEAD(buffer, position)
     return group << 16 | element, position + 8, length
 
 
@@ -241,12 +245,13 @@ _Element = Callable[[_Window, int], tuple[int, int, int]]
 def _walk(path: Path, syntax: str, window: _Window, position: int) -> Header:
     next_element = _implicit if syntax == IMPLICIT else _explicit
     elements: dict[int, str] = {}
+    last, rows = WANTED["RescaleSlope"], WANTED["Rows"]
     while position + 8 <= window.size:
         tag, start, length = next_element(window, position)
         if tag == PIXELS:
             native = syntax in (IMPLICIT, EXPLICIT) and length != _UNDEFINED
             return Header(path, syntax, elements, start if native else None, length if native else None)
-        if tag > WANTED["RescaleSlope"] and WANTED["Rows"] not in elements:
+        if tag > last and rows not in elements:
             break  # no image: nothing wanted can follow
         if length == _UNDEFINED:
             position = _skip_sequence(window, start, next_element, 0)
