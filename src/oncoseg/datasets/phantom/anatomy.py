@@ -30,7 +30,7 @@ class Build:
     depth: float = 1.0
     fat: float = 13.0
     heart: float = 1.0
-    right_dome: float = 0.34
+    right_dome: float = 0.33
     left_dome: float = 0.29
     lung_hu: float = -862.0
     blood: float = 45.0
@@ -46,8 +46,8 @@ def draw_build(rng: np.random.Generator, *, enhancement: float, arms: bool, tabl
         depth=rng.uniform(0.93, 1.04),
         fat=rng.uniform(8.0, 20.0),
         heart=rng.uniform(0.9, 1.08),
-        right_dome=rng.uniform(0.30, 0.37),
-        left_dome=rng.uniform(0.25, 0.32),
+        right_dome=rng.uniform(0.29, 0.35),
+        left_dome=rng.uniform(0.26, 0.31),
         lung_hu=rng.uniform(-880.0, -845.0),
         blood=43.0 + enhancement,
         rib_phase=rng.uniform(0.0, 25.0),
@@ -83,13 +83,19 @@ class Slice:
 def paint_slice(x: Plane, y: Plane, level: float, build: Build) -> Slice:
     """All of the thorax at one level but what branches: airways, lung vessels and tumours."""
     shape = (y.shape[0], x.shape[1])
-    plane = Slice(x / np.float32(build.width), y / np.float32(build.depth), level, np.full(shape, AIR, np.float32))
+    behind = y / np.float32(build.depth) - np.float32(lean(level))
+    plane = Slice(x / np.float32(build.width), behind, level, np.full(shape, AIR, np.float32))
     _paint_wall(plane, build)
     _paint_inside(plane, build)
     paint_bones(plane.hu, plane.x, plane.y, plane.inner, level, build.rib_phase)
     hu, x, y = clipped((plane.hu,), plane.x, plane.y, (-45, 45, 40, 112))
     paint_spine(hu, x, y, level)
     return plane
+
+
+def lean(level: float) -> float:
+    """How far in mm the chest's middle lies behind that of its ends: the curve of the thoracic spine."""
+    return 13 * smoothstep(level, -0.1, 0.55) - 7 * smoothstep(level, 0.55, 1.15)
 
 
 def _paint_wall(plane: Slice, build: Build) -> None:
@@ -100,8 +106,8 @@ def _paint_wall(plane: Slice, build: Build) -> None:
     # A flat back and a flattened front: the square of the body's section between ellipse and rectangle.
     squeeze = 1 + 0.10 * (x / np.float32(half[0])) ** 2
     plane.body = ellipse(x, y / squeeze, (0, 0), half)
-    narrow = smoothstep(level, 0.42, 1.12) ** 1.4
-    plane.inner = ellipse(x, y / squeeze, (0, 3), (129 * (1 - 0.52 * narrow), 87 * (1 - 0.42 * narrow)))
+    narrow = smoothstep(level, 0.45, 1.15) ** 1.5
+    plane.inner = ellipse(x, y / squeeze, (0, 2), (137 * (1 - 0.52 * narrow), 91 * (1 - 0.42 * narrow)))
     _paint_limbs(plane, build)
     body = plane.body
     hu[body < 0] = SKIN
@@ -140,6 +146,8 @@ def _paint_inside(plane: Slice, build: Build) -> None:
     tip = np.float32((max(0.0, level - 0.5) / 0.5) ** 2)
     apex = 70 * (np.sqrt(((np.abs(x) - 58) / 80) ** 2 + ((y - 8) / 100) ** 2 + tip) - 1)
     costal = np.maximum(inner + 1.5, apex)
+    # The heart stands on the diaphragm.
+    heart = np.maximum(heart, below)
     plane.lung = np.maximum(np.maximum(costal, 2.5 - middle), below).astype(np.float32)
     plane.border = np.where(below >= plane.lung, DIAPHRAGM, np.where(2.5 - middle >= plane.lung, MEDIASTINAL, COSTAL))
     plane.border = plane.border.astype(np.uint8)
@@ -164,11 +172,11 @@ def _mediastinum(x: Plane, y: Plane, level: float, build: Build) -> tuple[Plane,
         ellipse(x, y, (0, 90), (36, 24)),
     ]
     heart = np.full(parts[0].shape, 99, np.float32)
-    height = 1 - ((level - 0.27) / 0.21) ** 2
+    height = 1 - ((level - 0.35) / 0.215) ** 2
     if height > 0.02:
         size = build.heart * height**0.5
-        turned_x, turned_y = 0.87 * (x - 24) + 0.5 * (y + 20), -0.5 * (x - 24) + 0.87 * (y + 20)
-        heart = ellipse(turned_x, turned_y, (0, 0), (66 * size, 47 * size))
+        turned_x, turned_y = 0.87 * (x - 29) + 0.5 * (y + 20), -0.5 * (x - 29) + 0.87 * (y + 20)
+        heart = ellipse(turned_x, turned_y, (0, 0), (67 * size, 49 * size))
         parts.append(heart)
     hilum = 1 - ((level - 0.54) / 0.09) ** 2
     if hilum > 0.02:
@@ -210,10 +218,10 @@ def _paint_vessels(plane: Slice, heart: Plane, build: Build) -> None:
     hu[heart < -0.5] = FAT + 10
     hu[heart < -3.5] = 45 + 0.5 * (blood - 43)
     hu[heart < -13] = blood
-    hu[(np.abs(0.6 * (x - 20) - 0.8 * (y + 16)) < 4.5) & (heart < -13)] = 47 + 0.5 * (blood - 43)
+    hu[(np.abs(0.6 * (x - 25) - 0.8 * (y + 16)) < 4.5) & (heart < -13)] = 47 + 0.5 * (blood - 43)
     rounds: list[tuple[tuple[float, float], float, float, float]] = [
-        ((24, 43), 12.5, -1.0, 0.71),
-        ((-9, -20), 15.5, 0.40, 0.69),
+        ((24, 43), 12.5, -2.0, 0.72),
+        ((-9, -20), 15.5, 0.40, 0.72),
         ((-27, -14), 8.5, 0.44, 0.86),
         ((-22, 2), 11.0, 0.05, 0.30),
         ((-13, -18), 6.0, 0.73, 1.12),
@@ -224,17 +232,19 @@ def _paint_vessels(plane: Slice, heart: Plane, build: Build) -> None:
     ]
     for centre, radius, low, high in rounds:
         if low <= level <= high:
-            hu[np.hypot(x - centre[0], y - centre[1]) < radius] = blood
+            rounded = radius * min(1.0, (high - level) / 0.03, (level - low) / 0.03) ** 0.5
+            hu[np.hypot(x - centre[0], y - centre[1]) < rounded] = blood
     lines = [
-        ((-8, -20), (24, 43), 12.0, 0.67, 0.735),
-        ((16, -28), (20, -2), 13.5, 0.47, 0.57),
-        ((16, -6), (-44, 6), 9.0, 0.52, 0.565),
-        ((16, -2), (44, 12), 9.5, 0.545, 0.59),
-        ((28, -24), (-26, -20), 6.0, 0.79, 0.83),
+        ((-8, -20), (24, 43), 12.0, 0.65, 0.75),
+        ((16, -28), (20, -2), 14.5, 0.45, 0.59),
+        ((16, -6), (-44, 6), 10.5, 0.505, 0.575),
+        ((16, -2), (44, 12), 11, 0.53, 0.60),
+        ((28, -24), (-26, -20), 7.5, 0.78, 0.85),
     ]
     for start, stop, radius, low, high in lines:
         if low <= level <= high:
-            hu[capsule(x, y, start, stop) < radius] = blood
+            flat = (2 * level - low - high) / (high - low)
+            hu[capsule(x, y, start, stop) < radius * (1 - flat * flat) ** 0.5] = blood
     gullet = ellipse(x, y, (5, 27), (8.5, 6.5))
     hu[gullet < 0] = 38
     hu[gullet < -4.6] = -300

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncoseg.datasets.phantom import tumours as growth
-from oncoseg.datasets.phantom.anatomy import LUNG_HEIGHT, Build, draw_build, paint_slice
+from oncoseg.datasets.phantom.anatomy import LUNG_HEIGHT, Build, draw_build, lean, paint_slice
 from oncoseg.datasets.phantom.configuration import PhantomConfig
 from oncoseg.datasets.phantom.trees import Tubes, grow, paint, path
 from oncoseg.datasets.phantom.tumours import Site, Tumour
@@ -123,7 +123,7 @@ def _branches(
         mine = places[places[:, 2] * side > 0]
         for level, depth, twigs in ((0.55, 2, 260), (0.46, 14, 170)):
             if len(mine):
-                root = (level * h, depth * s, side * 36 * s)
+                root = (level * h, (depth + lean(level)) * s, side * 36 * s)
                 trees.append(grow(root, mine[rng.choice(len(mine), min(twigs, len(mine)), replace=False)], rng))
     if trees:
         joined = [np.concatenate([getattr(t, n) for t in trees]) for n in ("start", "stop", "radius")]
@@ -144,10 +144,10 @@ def _airways(frame: _Frame) -> list[Tubes]:
     s, h = frame.scale, frame.height
 
     def tube(points: list[tuple[float, float, float]], radii: list[float]) -> Tubes:
-        return path([(level * h, y * s, x * s) for level, y, x in points], [r * s for r in radii])
+        return path([(level * h, (y + lean(level)) * s, x * s) for level, y, x in points], [r * s for r in radii])
 
     right = [(0.655, 8, 0), (0.60, 10, -24), (0.55, 12, -40), (0.44, 14, -48), (0.33, 22, -62)]
-    left = [(0.655, 8, 0), (0.60, 11, 22), (0.555, 14, 42), (0.46, 20, 54), (0.37, 30, 68)]
+    left = [(0.655, 8, 0), (0.60, 11, 22), (0.555, 16, 42), (0.46, 33, 52), (0.37, 44, 66)]
     return [
         tube([(1.25, -14, 0), (0.95, -6, 0), (0.655, 8, 0)], [8.6, 8.6]),
         tube([*right], [6.6, 6.2, 4.2, 2.8]),
