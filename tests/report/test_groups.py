@@ -105,3 +105,9 @@ def test_ledger_is_told_in_words(groups_of, planned):
         "boxes displaced by up to 5 mm",
         "image cropped round the reference",
     ]
+
+
+def test_jitter_levels_are_compared_on_the_cases_they_share(groups_of, planned):
+    groups = groups_of(planned(), planned(prompt="box jitter 5 mm", jitter_mm=5.0, cases=("c2", "c3")))
+    levels = by_jitter(groups)["lite_medsam"]
+    assert [sorted(e.by_case("dice")) for e in levels.values()] == [["c2", "c3"], ["c2", "c3"]]

@@ -36,6 +36,8 @@ _INK, _FAINT, _GRID, _PAPER = "#010203", "#040506", "#070809", "#0a0b0c"
 _VARIABLES = {_INK: "var(--ink)", _FAINT: "var(--faint)", _GRID: "var(--line)", _PAPER: "var(--paper)"}
 #: Above this many points a cloud is drawn as pixels inside the vector axes.
 RASTERISE_ABOVE = 300
+#: Above this many lines their intervals are left to the table.
+BANDS_UP_TO = 6
 #: Above this many points they get no tooltips.
 TOOLTIPS_UP_TO = 600
 _STYLE: dict[str, Any] = {
@@ -168,7 +170,7 @@ def jitter_plot(lines: Sequence[Line], metric: str, slug: str) -> str:
         tips = []
         for line, style in zip(lines, _line_styles(lines), strict=True):
             axes.plot(line.x, line.y, label=line.label, markersize=6, linewidth=1.8, **style)
-            if line.low:
+            if line.low and len(lines) <= BANDS_UP_TO:
                 axes.fill_between(line.x, line.low, line.high, color=style["color"], alpha=0.10, linewidth=0)
             names = [f"{x:g} mm: {number(y)}" for x, y in zip(line.x, line.y, strict=True)]
             tips += _tips(axes, names, line.x, line.y, line.label)
@@ -352,8 +354,11 @@ def _area(parameters: int) -> float:
 
 
 def _place_labels(axes: Any, bubbles: Sequence[Bubble], areas: Sequence[float]) -> None:
-    """Write each name beside its bubble, moved up or down until it touches no other name."""
+    """Write each name beside its bubble, moved up or down until it touches no name or bubble."""
     taken: list[tuple[float, float, float]] = []
+    for bubble, area in zip(bubbles, areas, strict=True):
+        x, y = axes.transData.transform((bubble.macs, bubble.value))
+        taken.append((x - area**0.5 / 2, y, area**0.5))
     right_edge = axes.bbox.x1
     for index in sorted(range(len(bubbles)), key=lambda i: -bubbles[i].value):
         bubble, radius = bubbles[index], (areas[index] ** 0.5) / 2 + 4

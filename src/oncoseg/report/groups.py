@@ -6,7 +6,7 @@ Folds and seeds of one model are one entrant. Nothing is ever ranked across grou
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -103,6 +103,10 @@ class Entrant:
         rois = {s.roi for s in self.scores}
         scores = (s for cell in self.cells for s in cell.scores if s.protocol == protocol and s.roi in rois)
         return replace(self, scores=tuple(scores))
+
+    def on_cases(self, cases: Collection[str]) -> Entrant:
+        """The same entrant with the scores of some cases only."""
+        return replace(self, scores=tuple(s for s in self.scores if base_case(s.case) in cases))
 
     def undefined(self, metric: str) -> Counter[str]:
         """Reason -> number of undefined scores of a metric."""
@@ -205,12 +209,21 @@ def by_dataset(groups: Sequence[Group]) -> list[list[Group]]:
 
 
 def by_jitter(groups: Iterable[Group]) -> dict[str, dict[float, Entrant]]:
-    """Label -> box jitter in mm -> entrant, for the models of one data set that were tried at several."""
+    """Label -> box jitter in mm -> entrant, for the models of one data set that were tried at several.
+
+    Every entrant is cut down to the cases that all of them have, so that curves differ by jitter alone; when there
+    is no such case the entrants stay whole.
+    """
     found: defaultdict[str, dict[float, Entrant]] = defaultdict(dict)
     for entrant in (e for g in groups for e in g.entrants):
         if entrant.record.jitter_mm is not None:
             found[entrant.label][entrant.record.jitter_mm] = entrant
-    return {label: dict(sorted(at.items())) for label, at in found.items() if len(at) > 1}
+    several = {label: dict(sorted(at.items())) for label, at in found.items() if len(at) > 1}
+    cases = [set(e.by_case(PRIMARY)) for at in several.values() for e in at.values()]
+    common = set.intersection(*cases) if cases else set()
+    if not common:
+        return several
+    return {label: {x: e.on_cases(common) for x, e in at.items()} for label, at in several.items()}
 
 
 def label_cells(results: Iterable[CellResult]) -> dict[str, str]:

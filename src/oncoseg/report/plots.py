@@ -81,10 +81,11 @@ def jitter_plot(groups: Sequence[Group], slug: str) -> Plot | None:
     head = ("model", *(f"{x:g} mm" for x in levels), "area (mean over the range)", "slope at 0 (per mm)")
     numbers = Numbers(head, tuple(_jitter_row(line, levels) for line in lines))
     caption = (
-        "How much a model depends on an exact box: mean over cases and draws. Area: mean Dice over the whole range. "
+        f"How much a model depends on an exact box: mean over draws and the {_case_count(defined)} that all share. "
+        "Area: mean Dice over the whole range. "
         "Dashed: null baselines, which answer from the box alone."
     )
-    if any(line.low for line in lines):
+    if any(line.low for line in lines) and len(lines) <= figures.BANDS_UP_TO:
         caption += " Band: 95 % interval over patients."
     return Plot(figures.jitter_plot(lines, METRIC, slug), caption, numbers)
 
@@ -159,6 +160,11 @@ def _volumes(group: Group) -> dict[str, float]:
             if prediction.volume_reference_mm3:
                 found[base_case(prediction.case)] = prediction.volume_reference_mm3 / 1000
     return found
+
+
+def _case_count(defined: Sequence[tuple[str, dict[float, Entrant]]]) -> str:
+    cases = {case for _, at in defined for e in at.values() for case in e.by_case(PRIMARY)}
+    return "1 case" if len(cases) == 1 else f"{len(cases)} cases"
 
 
 def _jitter_line(label: str, at: dict[float, Entrant]) -> figures.Line:
