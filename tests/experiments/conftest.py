@@ -25,9 +25,10 @@ def matrix_of(tmp_path):
     """Write TOML, read it as a matrix; the toy data set is called `balls` unless the text says otherwise."""
 
     def make(cells, *, options="", overrides=()):
-        head = f'name = "toy"\nmetrics = ["dice", "hd95_max"]\ncost = false\n[dataset.balls]\nuse = "toy_balls"\n{options}\n'
+        head = 'name = "toy"\nmetrics = ["dice", "hd95_max"]\ncost = false\n'
+        balls = f'[dataset.balls]\nuse = "toy_balls"\n{options}\n'
         source = tmp_path / "matrix.toml"
-        source.write_text(head + cells)
+        source.write_text(head + balls + cells)
         return load_matrix(source, overrides)
 
     return make

@@ -70,7 +70,7 @@ def test_a_failing_case_shows_in_the_exit_code_and_again_on_resume(matrix_of, tm
     matrix = matrix_of(GOOD, options='options={ broken=["ball-1"] }')
     for _ in range(2):
         summary = run_matrix(matrix, tmp_path / "run")
-        with pytest.raises(PartialFailureError, match="ball-1.nii.gz is cut off"):
+        with pytest.raises(PartialFailureError, match=r"ball-1\.nii\.gz is cut off"):
             summary.raise_if_failed()
 
 

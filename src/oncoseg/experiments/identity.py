@@ -96,12 +96,12 @@ def weights_hash(model: ModelSpec) -> str | None:
 
 
 def without_places(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with existing files and folders reduced to their names: their content is hashed elsewhere."""
+    """Options with paths (absolute, or of something that exists) reduced to names: their content is hashed elsewhere."""
     return {name: Path(value).name if _is_place(value) else value for name, value in options.items()}
 
 
 def _is_place(value: Any) -> bool:
-    return isinstance(value, str | Path) and Path(value).exists()
+    return isinstance(value, str | Path) and (Path(value).is_absolute() or Path(value).exists())
 
 
 def _foreign_code(cell: Cell) -> dict[str, str]:

@@ -57,6 +57,13 @@ def wait_for(folder: Path, poll_s: float = 0.2) -> None:
         time.sleep(poll_s)
 
 
+def release(folder: Path) -> None:
+    """Remove the lease that a killed process left in a folder; a valid one stays."""
+    if (folder / LEASE).exists():
+        with leased(folder):
+            pass
+
+
 def _claim(lease: Path, owner: str, duration_s: float) -> bool:
     if lease.exists() and _has_ended(lease):
         # Renaming takes the old lease away from exactly one of several takers.

@@ -19,7 +19,7 @@ from oncoseg.errors import FetchError, OncosegError, PartialFailureError
 from oncoseg.experiments.cell import ChangedError
 from oncoseg.experiments.events import Event, Kind, Progress, silent
 from oncoseg.experiments.isolation import ChildError, CrashError, in_child
-from oncoseg.experiments.lease import leased, wait_for
+from oncoseg.experiments.lease import leased, release, wait_for
 from oncoseg.experiments.matrix import Cell, Matrix
 from oncoseg.experiments.planning import ATTEMPT_LIMIT, Planned, failures, quarantine_reason, survey
 from oncoseg.experiments.provenance import Clock, now, provenance, without_folders
@@ -135,6 +135,8 @@ class _Run:
         for item in self.planned:
             if item.line.status in ("skipped", "left out", "failed", "quarantined"):
                 self._tell_end(item.line)
+            elif item.line.status == "finished":
+                release(self.output / str(item.line.folder))
         missing = [n for n, item in enumerate(self.planned) if item.line.status == "planned"]
         self._fetch(missing)
         with ThreadPoolExecutor(self.workers) as pool:

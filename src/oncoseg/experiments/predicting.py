@@ -12,7 +12,7 @@ import numpy as np
 
 from oncoseg.case import Case
 from oncoseg.contracts import Dataset, Entry, Model
-from oncoseg.errors import InputError, OncosegError
+from oncoseg.errors import FetchError, InputError, OncosegError
 from oncoseg.experiments.doors import PromptDoor, ScoringDoor, ledger
 from oncoseg.experiments.gallery import picture
 from oncoseg.experiments.provenance import without_folders
@@ -119,10 +119,15 @@ def score_entry(
 
     Returns:
         One item a draw or reader; a single item with its error when the case failed.
+
+    Raises:
+        FetchError: which is no fault of the case.
     """
     try:
         case = dataset.load(entry.case)
         return [_keep(shown, case, door, folder) for shown in masks(case)]
+    except FetchError:
+        raise
     except CASE_ERRORS as error:
         _LOG.warning("case %s failed: %s", entry.case, error, exc_info=not isinstance(error, InputError))
         return [Scored(_failed(entry, door.roi, error))]
