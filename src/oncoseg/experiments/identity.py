@@ -96,7 +96,7 @@ def weights_hash(model: ModelSpec) -> str | None:
 
 
 def without_places(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with paths (absolute, or of something that exists) reduced to names: their content is hashed elsewhere."""
+    """Options with paths (absolute, or existing) reduced to names: what lies there is hashed elsewhere."""
     return {name: Path(value).name if _is_place(value) else value for name, value in options.items()}
 
 
