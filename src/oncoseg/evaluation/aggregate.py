@@ -52,6 +52,9 @@ class Misses:
             f"Misses '{text}' is not known. Choose from: undefined, worst, detected_only, penalty@50 (mm)."
         )
 
+    def __str__(self) -> str:
+        return self.rule if self.penalty_mm is None else f"{self.rule}@{self.penalty_mm:g}"
+
 
 @dataclass(frozen=True)
 class ProtocolScore:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import reduce
 
 import numpy as np
 
 from oncoseg.errors import InputError
-from oncoseg.evaluation.pair import Mask, MaskPair
+from oncoseg.evaluation.pair import Mask, MaskPair, extent
 from oncoseg.evaluation.protocol import Protocol, ScoredCase, tumour_slices
 from oncoseg.volume import Volume
 
@@ -30,7 +31,7 @@ def units(protocol: Protocol, case: ScoredCase) -> list[MaskPair]:
     references = [reference for reference, _ in _objects(protocol, case)]
     if protocol.minimum_voxels and np.count_nonzero(case.reference.voxels) <= protocol.minimum_voxels:
         return []
-    window = _window(protocol, np.logical_or.reduce([r.voxels for r in references]))
+    window = _window(protocol, reduce(np.logical_or, [reference.voxels for reference in references]))
     if window is None:
         return []
     soft = any(prediction.voxels.dtype != bool for _, prediction in _objects(protocol, case))
@@ -70,11 +71,11 @@ def _binary(protocol: Protocol, prediction: Volume, threshold: float) -> Volume:
 
 def _window(protocol: Protocol, reference: Mask) -> Window | None:
     """The scored part of the array, which may reach beyond it; None when there is none."""
-    labelled = np.flatnonzero(tumour_slices(reference))
     if isinstance(protocol.crop, tuple):
         return _round(reference, protocol.crop)
     if protocol.crop == "none":
         return tuple(slice(0, n) for n in reference.shape)
+    labelled = np.flatnonzero(tumour_slices(reference))
     if not labelled.size:
         return None
     first, stop = int(labelled[0]), int(labelled[-1]) + 1
@@ -85,20 +86,18 @@ def _window(protocol: Protocol, reference: Mask) -> Window | None:
 
 def _round(reference: Mask, size: Sequence[int]) -> Window:
     """A window of `size` voxels round the reference's bounding box; round the image when there is none."""
-    filled = np.argwhere(reference) if reference.any() else np.array([(0, 0, 0), np.array(reference.shape) - 1])
-    centres = (filled.min(axis=0) + filled.max(axis=0) + 1) // 2
-    starts = [int(centre) - n // 2 for centre, n in zip(centres, size, strict=True)]
+    box = extent(reference) or [(0, n) for n in reference.shape]
+    starts = [(first + stop) // 2 - n // 2 for (first, stop), n in zip(box, size, strict=True)]
     return tuple(slice(start, start + n) for start, n in zip(starts, size, strict=True))
 
 
 def _cut(protocol: Protocol, reference: Volume, prediction: Volume, window: Window) -> Iterator[MaskPair]:
-    marked = tumour_slices(reference.voxels)
     if protocol.silenced:
+        marked = tumour_slices(reference.voxels)
         prediction = prediction.with_voxels(prediction.voxels & marked[:, None, None])
     pair = MaskPair(reference, prediction).crop(window)
     if protocol.unit == "case":
         yield pair
         return
-    for index in range(pair.reference.shape[0]):
-        if not protocol.tumour_slices_only or marked[window[0].start + index]:
-            yield pair.slice_at(index)
+    scored = tumour_slices(pair.reference) if protocol.tumour_slices_only else np.ones(len(pair.reference), dtype=bool)
+    yield from (pair.slice_at(int(index)) for index in np.flatnonzero(scored))

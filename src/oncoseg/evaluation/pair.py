@@ -167,7 +167,7 @@ class MaskPair:
         """
         if self.reference.ndim != 3:
             raise InputError("Only a pair in three dimensions has slices.")
-        return MaskPair._of(self.reference[index], self.prediction[index], _axes(self.axes[:, 1:]))
+        return MaskPair._of(self.reference[index], self.prediction[index], self._plane)
 
     def crop(self, window: Sequence[slice]) -> MaskPair:
         """The part inside a window of index ranges; where it reaches beyond the image there is background."""
@@ -230,9 +230,14 @@ class MaskPair:
         return match_lesions(*self._crop)
 
     @cached_property
+    def _plane(self) -> Floats:
+        """Steps within a slice."""
+        return _axes(self.axes[:, 1:])
+
+    @cached_property
     def _crop(self) -> tuple[Mask, Mask]:
         """Both masks in their common bounding box, padded by one voxel of background."""
-        boxes = [box for box in (_extent(self.reference), _extent(self.prediction)) if box is not None]
+        boxes = [box for box in (extent(self.reference), extent(self.prediction)) if box is not None]
         if not boxes:
             nothing = np.zeros((1,) * self.reference.ndim, dtype=bool)
             return nothing, nothing
@@ -246,9 +251,9 @@ def _cut_out(mask: Mask, window: Sequence[slice]) -> Mask:
     return np.pad(mask[inside], beyond) if any(map(any, beyond)) else mask[inside]
 
 
-def _extent(mask: Mask) -> list[tuple[int, int]] | None:
+def extent(mask: Mask) -> list[tuple[int, int]] | None:
     """First and one-past-last foreground index per axis; None when there is no foreground."""
-    extent: dict[int, tuple[int, int]] = {}
+    found: dict[int, tuple[int, int]] = {}
     # The axis with the longest stride first: whole slabs of memory are ruled out before the fine search.
     order = sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis]))
     box = mask.transpose(order)
@@ -257,9 +262,9 @@ def _extent(mask: Mask) -> list[tuple[int, int]] | None:
         hits = np.flatnonzero(box.any(axis=others))
         if not hits.size:
             return None
-        extent[axis] = (int(hits[0]), int(hits[-1]) + 1)
-        box = box[(slice(None),) * position + (slice(*extent[axis]),)]
-    return [extent[axis] for axis in range(mask.ndim)]
+        found[axis] = (int(hits[0]), int(hits[-1]) + 1)
+        box = box[(slice(None),) * position + (slice(*found[axis]),)]
+    return [found[axis] for axis in range(mask.ndim)]
 
 
 def _axes(columns: Floats) -> Floats:

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
 
 from oncoseg.evaluation.marching import contour_lengths, triangle_areas
 
@@ -103,10 +101,13 @@ def nearest_mm(points: Points, others: Points, *, axes: Floats) -> Floats:
 
 #: Surfaces that fill more than 1 / DENSE of their box are measured by a distance transform, whose time
 #: does not depend on their size; thinner ones are found faster in a tree. Both are exact.
-DENSE = 4
+DENSE = 2
 
 
 def _by_tree(points: Points, others: Points, axes: Floats) -> Points:
+    # scipy takes most of this package's import time; counts alone do not need it.
+    from scipy.spatial import cKDTree
+
     tree = cKDTree(others @ axes.T, balanced_tree=False, compact_nodes=False)
     _, nearest = tree.query(points @ axes.T)
     steps: Points = points - others[nearest]
@@ -114,6 +115,8 @@ def _by_tree(points: Points, others: Points, axes: Floats) -> Points:
 
 
 def _by_transform(points: Points, occupied: Mask, spacing: Floats) -> Points:
+    from scipy.ndimage import distance_transform_edt
+
     nearest = distance_transform_edt(~occupied, sampling=spacing, return_distances=False, return_indices=True)
     steps: Points = points - nearest[(slice(None), *points.T)].T
     return steps
