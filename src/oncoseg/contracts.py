@@ -6,9 +6,9 @@ A shelf is a package and a thing on it is one file; the file offers the names be
 |---|---|
 | `oncoseg.models` | `INFOS: tuple[ModelInfo, ...]` (first = default) and `build(variant, *, weights, **options)` |
 | `oncoseg.datasets` | `INFO: DatasetInfo` and `build(**options) -> Dataset` |
-| `oncoseg.evaluation.metrics` | `METRIC: Metric`, or a `build(parameter) -> Metric` with `INFO` for `name@parameter` |
+| `oncoseg.evaluation.metrics` | `INFO: MetricInfo` and `METRIC: Metric`, or `build(parameter) -> Metric` |
 | `oncoseg.prompts` | `INFO: SimulatorInfo` and `build(**options) -> Simulator` |
-| `oncoseg.evaluation.protocols` | `PROTOCOL`, see `oncoseg.evaluation.protocol` |
+| `oncoseg.evaluation.protocols` | `PROTOCOL: Protocol`, see `oncoseg.evaluation.protocol` |
 """
 
 from __future__ import annotations
