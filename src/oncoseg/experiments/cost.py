@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 #: Timed runs stop when they have taken this long together; there is always one.
-BUDGET_S = 20.0
+BUDGET_S = 10.0
 NO_COUNTER = "none: no network, so nothing is multiplied and accumulated in layers"
 
 
