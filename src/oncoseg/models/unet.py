@@ -23,6 +23,7 @@ from oncoseg.inference.slices import axial_view
 from oncoseg.nn.blocks import DoubleConvolution, Norm, Up, UpMode, he_initialise
 from oncoseg.nn.losses import dice_and_cross_entropy, foreground
 from oncoseg.preprocess.resample import resample, restore_probability
+from oncoseg.preprocess.window import window
 from oncoseg.prompt import Prompt
 from oncoseg.volume import Volume
 from oncoseg.weights.loading import load_strictly
@@ -249,8 +250,7 @@ class UNetModel:
         x = F.pad(torch.from_numpy(slices)[:, None], (0, -columns % MULTIPLE, 0, -rows % MULTIPLE))
         logits = self.network(x.to(parameter.device, memory_format=torch.channels_last))
         probability: Tensor = foreground(logits)[:, 0, :rows, :columns]
-        result: NDArray[np.float32] = probability.cpu().numpy()
-        return result
+        return np.asarray(probability.cpu(), dtype=np.float32)
 
     def _draw(self, slices: int, with_tumour: NDArray[np.intp], rng: np.random.Generator) -> _Draw:
         chosen = self.settings
@@ -329,7 +329,3 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.train(training)
-
-
-def window(voxels, low, high):
-    return ((voxels.astype(np.float32, copy=False) - low) / (high - low)).clip(0, 1)
