@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from oncoseg.cli.show import print_json, print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Check a data set; import other layouts into a prepared folder.")
+
+if TYPE_CHECKING:
+    from oncoseg.preparation.importing import ImportResult
 
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Option of the data set, name=value. Repeatable.")]
 
@@ -53,13 +56,37 @@ def import_(
 ) -> None:
     """Import a data set into a prepared folder; finished cases are skipped, a bad one does not stop the rest."""
     from oncoseg.config import parse_settings
-    from oncoseg.errors import PartialFailureError
     from oncoseg.preparation.importing import import_dataset
 
     result = import_dataset(source, target, layout=layout, say=say, **parse_settings(settings or []))
-    say(f"{target}: {len(result.imported)} imported, {len(result.skipped)} already there, {len(result.failed)} failed")
+    _tell(result)
+
+
+@app.command()
+def export(
+    dataset: Annotated[str, typer.Argument(help="A name from `oncoseg datasets`.")],
+    target: Annotated[Path, typer.Argument(help="Prepared folder to make or to complete.")],
+    settings: Settings = None,
+) -> None:
+    """Write any data set as a prepared folder of NIfTI files; finished cases are skipped."""
+    from oncoseg.cli.settings import open_dataset
+    from oncoseg.config import parse_settings
+    from oncoseg.preparation.importing import prepare
+
+    opened = open_dataset(dataset, settings or [])
+    _tell(prepare(opened, target, begun_with={"layout": dataset, "options": parse_settings(settings or [])}, say=say))
+
+
+def _tell(result: ImportResult) -> None:
+    """Say what was written; fail when a case could not be."""
+    from oncoseg.errors import PartialFailureError
+
+    counts = f"{len(result.imported)} written, {len(result.skipped)} already there, {len(result.failed)} failed"
+    say(f"{result.target}: {counts}, {len(result.excluded)} left out by the data set")
+    for case, reason in result.excluded.items():
+        say(f"  left out {case}: {reason}")
     if result.failed:
         lines = "\n".join(f"  {case}: {reason}" for case, reason in result.failed.items())
         raise PartialFailureError(
-            f"{len(result.failed)} cases could not be imported; the others are in {target}.\n{lines}"
+            f"{len(result.failed)} cases could not be read; the others are in {result.target}.\n{lines}"
         )

@@ -58,6 +58,8 @@ class RunBars:
                 self._shown.console.print(escape(event.message))
             case "started":
                 self._cells[event.cell] = self._shown.add_task(escape(event.cell), total=None, note="")
+                if not self._shown.console.is_terminal:
+                    self._shown.console.print(escape(f"started   {event.cell}"))
             case "trained" | "predicted":
                 self._step(event)
             case _:

@@ -71,7 +71,21 @@ def import_dataset(
         raise InputError(f"{source} is not a folder. Give the folder of the data set to import.")
     chosen = recognise(source) if layout == "auto" else {"pairs": "folder"}.get(layout, layout)
     dataset: Dataset = registry.load("datasets", chosen).build(root=source, **options)
-    begun_with = {"layout": chosen, "options": plain(options)}
+    return prepare(dataset, target, begun_with={"layout": chosen, "options": plain(options)}, say=say)
+
+
+def prepare(dataset: Dataset, target: Path, *, begun_with: Mapping[str, Any], say: Say = _logger.info) -> ImportResult:
+    """Write every case of a data set into a prepared folder, as `import_dataset` does.
+
+    Args:
+        dataset: what to write.
+        target: the prepared folder, made or completed.
+        begun_with: where the cases come from: `layout` and `options`, kept in the manifest.
+        say: told one line a case.
+
+    Raises:
+        InputError: when `target` was begun with something else, or cannot be written to.
+    """
     _begin(target, begun_with)
     done: list[PreparedCase] = []
     skipped: list[str] = []
