@@ -6,7 +6,6 @@ Lengths are those of the unscaled adult: x to the left, y to the back, both from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np

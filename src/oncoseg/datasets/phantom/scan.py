@@ -12,14 +12,18 @@ from oncoseg.datasets.phantom.anatomy import LUNG_HEIGHT, Build, draw_build, lea
 from oncoseg.datasets.phantom.configuration import PhantomConfig
 from oncoseg.datasets.phantom.trees import Tubes, grow, paint, path
 from oncoseg.datasets.phantom.tumours import Site, Tumour
-from oncoseg.preprocess.axis import gaussian, multiply_axis
+from oncoseg.preprocess.axis import Axis, gaussian, interpolation, multiply_axis
 from oncoseg.volume import Volume
 
 #: Field in mm (z, y, x) the unscaled adult needs.
 _NEEDED = (330.0, 270.0, 390.0)
 _NEEDED_WITH_ARMS = (330.0, 270.0, 530.0)
+#: Blur along the slice axis, standard deviation in slices: neighbours share their partial volume.
+_SLICE_BLUR = 0.4
+#: Size of the patches in which tissue varies, in mm.
+_MOTTLE_MM = 7.0
 #: Blur and noise correlation of a kernel, standard deviation in mm.
-_BLUR_MM = {"soft": 0.75, "sharp": 0.35}
+_BLUR_MM = {"soft": 1.0, "sharp": 0.5}
 _GRAIN_MM = {"soft": 0.8, "sharp": 0.45}
 
 
@@ -61,6 +65,7 @@ def make_scan(config: PhantomConfig, *, patient: int, case: int) -> Scan:
     enhancement = float(patient_rng.uniform(*config.enhancement_hu))
     build = draw_build(patient_rng, enhancement=enhancement, arms=config.arms, table=config.table)
     hu, lung, border = _anatomy(frame, build)
+    _mottle(hu, config.spacing, patient_rng)
     vessels = _branches(hu, lung, frame, build=build, rng=patient_rng)
     site = Site(lung, border, vessels, frame.axes, config.spacing)
     taken = np.zeros(config.shape, bool)
@@ -108,6 +113,15 @@ def _anatomy(frame: _Frame, build: Build) -> tuple[NDArray[np.float32], NDArray[
         hu[k], border[k] = plane.hu, plane.border
         np.multiply(plane.lung, np.float32(frame.scale), out=lung[k])
     return hu, lung, border
+
+
+def _mottle(hu: NDArray[np.float32], spacing: tuple[float, float, float], rng: np.random.Generator) -> None:
+    """Let tissue vary from place to place: 9 HU in soft parts and lung, a fifth in bone."""
+    coarse = [max(2, round(n * s / _MOTTLE_MM)) for n, s in zip(hu.shape, spacing, strict=True)]
+    axes = [Axis(c, n, 0.0, (c - 1) / (n - 1)) for c, n in zip(coarse, hu.shape, strict=True)]
+    field = multiply_axis(rng.standard_normal(coarse, dtype=np.float32), [interpolation(a, 3) for a in axes])
+    for plane, change in zip(hu, field, strict=True):
+        plane += np.where(plane > -900, change * (9 + 0.2 * np.maximum(plane - 60, 0)), np.float32(0))
 
 
 def _branches(
@@ -176,9 +190,9 @@ def _add_tumour(
 
 def _scanned(hu: NDArray[np.float32], config: PhantomConfig, rng: np.random.Generator) -> NDArray[np.int16]:
     """Blur, correlated noise, rounding to whole HU in the scanner's range."""
-    _, rows, columns = config.shape
+    slices, rows, columns = config.shape
     blur = [gaussian(n, _BLUR_MM[config.kernel] / s) for n, s in zip((rows, columns), config.spacing[1:], strict=True)]
-    scanned = multiply_axis(hu, [None, *blur])
+    scanned = multiply_axis(hu, [gaussian(slices, _SLICE_BLUR), *blur])
     if config.noise_hu:
         grain = [
             gaussian(n, _GRAIN_MM[config.kernel] / s) for n, s in zip((rows, columns), config.spacing[1:], strict=True)

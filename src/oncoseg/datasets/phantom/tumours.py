@@ -82,7 +82,8 @@ def centre(tumour: Tumour, site: Site, taken: NDArray[np.bool_], rng: np.random.
         InputError: when the volume has no such place, e.g. for a field without lung.
     """
     radius = tumour.radius_mm
-    coarse = tuple(slice(None, None, max(1, int(3 / s))) for s in site.spacing)
+    steps = [max(1, int(3 / s)) for s in site.spacing]
+    coarse = (slice(None, None, steps[0]), slice(None, None, steps[1]), slice(None, None, steps[2]))
     depth, border = -site.lung[coarse], site.border[coarse]
     free = ~taken[coarse] & _away_from_edges(site, coarse, radius)
     if tumour.position == "solitary":
@@ -100,7 +101,6 @@ def centre(tumour: Tumour, site: Site, taken: NDArray[np.bool_], rng: np.random.
             f"data set phantom: no place for a {tumour.position} tumour of {tumour.volume_ml:.3g} mL. "
             "Choose a smaller volume_ml, fewer tumours, or a larger field (shape x spacing)."
         )
-    steps = [c.step for c in coarse]
     if tumour.position == "juxta_vascular":
         return _beside_vessel(places * steps, site, rng)
     first, second, third = (int(v) for v in places[rng.integers(len(places))] * steps)
@@ -123,7 +123,7 @@ def _away_from_edges(site: Site, coarse: Window, radius: float) -> NDArray[np.bo
         mm = axis[part]
         inside.append((mm > axis[0] + 1.1 * radius) & (mm < axis[-1] - 1.1 * radius))
     z, y, x = inside
-    return z[:, None, None] & y[:, None] & x
+    return np.asarray(z[:, None, None] & y[:, None] & x)
 
 
 def grow(tumour: Tumour, site: Site, taken: NDArray[np.bool_], rng: np.random.Generator) -> tuple[Window, Field]:
