@@ -35,7 +35,7 @@ def test_keeps_volume_hu_and_place(thorax, nodule):
 
 
 def test_leaves_the_rest_untouched_and_the_rim_at_the_level_of_the_thorax(thorax, nodule):
-    image, mask = insert_nodule(thorax, nodule, position_index=(12, 30, 34), blend_mm=4)
+    image = insert_nodule(thorax, nodule, position_index=(12, 30, 34), blend_mm=4).image
     z, y, x = np.meshgrid(*map(np.arange, thorax.shape), indexing="ij")
     away = np.sqrt(((z - 12) * 2.5) ** 2 + (y - 30) ** 2 + (x - 34) ** 2)
     assert np.array_equal(image.voxels[away > 13], thorax.voxels[away > 13])

@@ -44,7 +44,7 @@ def test_the_new_grid_covers_the_old_field_round_the_same_centre():
     volume = tissue()
     for spacing in [(3, 1, 1), (1, 1, 1), (7.3, 2.1, 0.3), (100, 100, 100)]:
         grid = grid_at(volume, spacing)
-        middle = [volume.index_to_mm((np.array(v.shape) - 1) / 2) for v in (volume,)][0]
+        middle = volume.index_to_mm((np.array(volume.shape) - 1) / 2)
         assert grid.index_to_mm((np.array(grid.shape) - 1) / 2) == pytest.approx(middle)
         assert (np.array(grid.shape) * grid.spacing >= np.array(volume.shape) * volume.spacing - 0.02).all()
         centres = volume.mm_to_index(grid.index_to_mm([np.zeros(3), np.array(grid.shape) - 1]))

@@ -171,4 +171,4 @@ def _mirror(index: NDArray[np.int_], size: int) -> NDArray[np.int_]:
         return np.zeros_like(index)
     period = 2 * (size - 1)
     folded = np.abs(index) % period
-    return np.minimum(folded, period - folded)
+    return np.asarray(np.minimum(folded, period - folded))

@@ -49,7 +49,7 @@ def volume_key(volume: Volume, configuration: Any) -> str:
         configuration: dataclass or plain data that decides the result.
     """
     voxels = np.ascontiguousarray(volume.voxels)
-    content = hashlib.sha256(voxels.reshape(-1).view(np.uint8))
+    content = hashlib.sha256(voxels.reshape(-1).view(np.uint8).data)
     content.update(volume.affine.tobytes())
     return content_key(
         {"voxels": content.hexdigest(), "shape": voxels.shape, "type": voxels.dtype.str, "made": configuration}
@@ -180,7 +180,8 @@ class VolumeCache:
         shape, dtype = tuple(header["shape"]), np.dtype(header["dtype"])
         voxels: Any
         if header["storage"] == "plain":
-            voxels = np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
+            # As a plain array: slicing a memmap object costs more than the patch.
+            voxels = np.memmap(path, dtype, mode="r", offset=offset, shape=shape).view(np.ndarray)
         else:
             voxels = blosc2.open(str(path), mode="r", offset=offset, mmap_mode="r", dparams={"nthreads": self.threads})
         return CachedVolume(path, shape, dtype, np.array(header["affine"]), voxels)

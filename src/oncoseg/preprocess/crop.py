@@ -16,7 +16,8 @@ def crop_or_pad(volume: Volume, start: Sequence[int], stop: Sequence[int], *, fi
 
     Args:
         volume: image, mask or probability.
-        start, stop: voxel indices (slice, row, column); may be negative or beyond the volume.
+        start: first voxel (slice, row, column); may be negative.
+        stop: one beyond the last voxel; may be beyond the volume.
         fill: value of voxels outside; give -1024 for CT.
 
     Returns:

@@ -101,7 +101,7 @@ def _on_grid(
     """HU and mask at the thorax's spacing and orientation, and the index where their first voxel belongs."""
     centre = nodule.mask.index_to_mm(np.argwhere(nodule.mask.voxels).mean(axis=0))
     own = grid_at(nodule.image, image.spacing)
-    reach = np.ceil(np.linalg.norm(np.asarray(own.shape) * own.spacing) / 2 / image.spacing).astype(int) + 1
+    reach = np.ceil(np.linalg.norm(np.asarray(own.shape) * own.spacing) / 2 / np.asarray(image.spacing)).astype(int) + 1
     affine = image.affine.copy()
     affine[:3, 3] = centre - image.affine[:3, :3] @ reach
     grid = Volume(np.broadcast_to(np.float32(0), tuple(2 * reach + 1)), affine)
@@ -147,4 +147,4 @@ def _weight(mask: NDArray[np.bool_], spacing: tuple[float, float, float], blend_
     if blend_mm <= 0:
         return mask.astype(np.float32)
     away = ndimage.distance_transform_edt(~mask, sampling=spacing)
-    return np.clip(1 - away / blend_mm, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(1 - away / blend_mm, 0, 1), dtype=np.float32)

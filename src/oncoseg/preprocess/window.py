@@ -15,7 +15,8 @@ def window(voxels: NDArray[Any], low: float, high: float) -> NDArray[np.float32]
 
     Args:
         voxels: array of any shape, HU for CT.
-        low, high: values that become 0 and 1.
+        low: value that becomes 0.
+        high: value that becomes 1.
 
     Returns:
         A new float32 array of the same shape; empty for an empty one.
@@ -29,7 +30,7 @@ def window(voxels: NDArray[Any], low: float, high: float) -> NDArray[np.float32]
     """
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise InputError(f"A window goes from a lower to a higher value; got {low} to {high}.")
-    scaled = np.clip(voxels, low, high).astype(np.float32)
+    scaled: NDArray[np.float32] = np.clip(voxels, low, high).astype(np.float32)
     scaled -= np.float32(low)
     scaled /= np.float32(high - low)
     return scaled
