@@ -22,7 +22,7 @@ imports: $(VENV)/ready
 	$(BIN)/lint-imports --no-logo
 
 unit: $(VENV)/ready
-	$(BIN)/python -m pytest --doctest-modules src tests
+	$(BIN)/python -m pytest -n auto --doctest-modules src tests
 
 install: $(VENV)/ready
 

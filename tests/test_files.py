@@ -9,9 +9,14 @@ from oncoseg.files import read_json, remove_partial, require_file, sha256, write
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
     target = tmp_path / "deep" / "scores.jsonl"
     write_text(target, "old")
-    with pytest.raises(RuntimeError), written_whole(target) as temporary:
-        temporary.write_text("half of the n")
-        raise RuntimeError
+
+    def fail_half_way():
+        with written_whole(target) as temporary:
+            temporary.write_text("half of the n")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert target.read_text() == "old"
     assert os.listdir(target.parent) == ["scores.jsonl"]
 
@@ -33,9 +38,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 def test_disk_full_is_an_input_error_and_keeps_the_old_file(tmp_path):
     target = tmp_path / "a"
     write_text(target, "old")
-    with pytest.raises(InputError, match="No space left"), written_whole(target) as temporary:
-        temporary.write_text("x")
-        raise OSError(28, "No space left on device")
+
+    def fill_the_disk():
+        with written_whole(target) as temporary:
+            temporary.write_text("x")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(InputError, match="No space left"):
+        fill_the_disk()
     assert target.read_text() == "old"
 
 

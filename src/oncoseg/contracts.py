@@ -163,6 +163,8 @@ class DatasetInfo:
         synthetic: printed beside every result when True.
         warning: carried into every report, None when there is none.
         downloads: what is fetched, from where and how big; "" when the user brings the files.
+        cropped_round_reference: its images were cut out round the tumour, which every prediction on them
+            knows; the reference ledger counts it.
     """
 
     name: str
@@ -174,6 +176,7 @@ class DatasetInfo:
     synthetic: bool = False
     warning: str | None = None
     downloads: str = ""
+    cropped_round_reference: bool = False
 
 
 class Entry(NamedTuple):

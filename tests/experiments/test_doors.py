@@ -41,6 +41,11 @@ def test_silence_on_an_empty_reference_is_counted(case):
     assert (counted.silent_slices, counted.level) == (4, 3)
 
 
+def test_an_image_cut_out_round_the_tumour_is_counted(case):
+    counted = ledger(_door("none"), [], case.image, cropped=True)
+    assert (counted.crop_centre_known, counted.level) == (True, 3)
+
+
 def test_an_automatic_simulator_that_peeks_is_refused(case):
     with pytest.raises(InputError, match="must not look at the reference"):
         _door("toy_peek").prompts(case, "tumour")

@@ -16,9 +16,9 @@ def fetch(
     from oncoseg import registry
     from oncoseg.errors import UnknownNameError
     from oncoseg.fetch import cache_folder
-    from oncoseg.weights import catalogue
+    from oncoseg.weights.catalogue import entries, locate
 
-    weights = {entry.id: entry for entry in catalogue.entries()}
+    weights = {entry.id: entry for entry in entries()}
     infos = {n: registry.load("datasets", n).INFO for n in registry.names("datasets")}
     data = {name: info for name, info in infos.items() if info.downloads}
     if not names:
@@ -28,7 +28,7 @@ def fetch(
         return
     for name in names:
         if name in weights:
-            say(f"{name}: {catalogue.locate(name, say)}")
+            say(f"{name}: {locate(name, say)}")
         elif name in data:
             dataset = registry.load("datasets", name).build()
             for entry in dataset.entries():

@@ -36,6 +36,7 @@ INFO = DatasetInfo(
         "picture, so Dice is higher than on whole scans and finding nodules cannot be tested. "
         "Masks are a majority of readers and include a rim of air."
     ),
+    cropped_round_reference=True,
 )
 
 _NOTE = "cropped round the nodule, then padded at random with mirrored surroundings of the crop"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oncoseg.case import Case
 from oncoseg.config import content_key, fill, plain
-from oncoseg.contracts import Dataset, DatasetInfo, Entry, Model, ModelInfo, NeuralModel
+from oncoseg.contracts import Dataset, DatasetInfo, Entry, Excluding, Model, ModelInfo, NeuralModel
 from oncoseg.errors import InputError, OncosegError
 from oncoseg.experiments.cost import measure_cost
 from oncoseg.experiments.doors import PromptDoor, ScoringDoor
@@ -18,7 +18,7 @@ from oncoseg.experiments.events import Event, Progress, silent
 from oncoseg.experiments.identity import Identity, folder_name, identify
 from oncoseg.experiments.matrix import Cell
 from oncoseg.experiments.predicting import Predictor, Scored, Shown, read_by_people, score_entry
-from oncoseg.experiments.provenance import Clock, provenance
+from oncoseg.experiments.provenance import Clock, provenance, without_folders
 from oncoseg.experiments.readers import INFO as READER_INFO
 from oncoseg.experiments.sides import chosen_entries
 from oncoseg.experiments.specs import ModelSpec
@@ -104,7 +104,7 @@ def run_cell(cell: Cell, output: Path, *, progress: Progress = silent, key: str 
     work.tell(Event("started", total=len(work.entries)))
     spec = _model_spec(work)
     model = _built(spec, cell.seed)
-    scored = _score_all(work, _masks(cell, model))
+    scored = _score_all(work, _masks(cell, model, dataset.info.cropped_round_reference))
     if spec is not None and cell.cost:
         write_cost(folder, _cost(work, spec, scored))
     write_jsonl(folder / PREDICTIONS, [s.prediction for s in scored])
@@ -134,11 +134,11 @@ def _built(spec: ModelSpec | None, seed: int) -> Model | None:
     return spec.build()
 
 
-def _masks(cell: Cell, model: Model | None) -> Callable[[Case], Iterator[Shown]]:
+def _masks(cell: Cell, model: Model | None, cropped: bool) -> Callable[[Case], Iterator[Shown]]:
     if model is None:
         return read_by_people
     door = PromptDoor(cell.prompt.build(), cell.seed)
-    return Predictor(model, door, cell.prompt.repeats, cell.threshold, cell.dataset.roi)
+    return Predictor(model, door, cell.prompt.repeats, cell.threshold, cell.dataset.roi, cropped)
 
 
 def _score_all(work: _Work, masks: Callable[[Case], Iterator[Shown]]) -> list[Scored]:
@@ -203,7 +203,7 @@ def _record(work: _Work, model: Model | None, spec: ModelSpec | None, clock: Clo
         model_info=plain(info),
         dataset_info=plain(work.dataset.info),
         cases=len(work.entries),
-        notes=_notes(cell, info, work.dataset.info),
+        notes=[*_notes(cell, info, work.dataset.info), *_left_out(work.dataset)],
         provenance=provenance(clock, hashes=hashes, seeds={"cell": cell.seed, "split": cell.dataset.split.seed}),
         parameters_built=_parameters(model),
         trained_here=cell.trains,
@@ -212,6 +212,12 @@ def _record(work: _Work, model: Model | None, spec: ModelSpec | None, clock: Clo
 
 def _parameters(model: Model | None) -> int | None:
     return sum(p.numel() for p in model.network.parameters()) if isinstance(model, NeuralModel) else None
+
+
+def _left_out(dataset: Dataset) -> list[str]:
+    """Cases the data set itself refuses, with the reason."""
+    excluded = dict(dataset.excluded) if isinstance(dataset, Excluding) else {}
+    return [f"Left out by the data set: {case}: {without_folders(reason)}" for case, reason in excluded.items()]
 
 
 def _notes(cell: Cell, info: ModelInfo, dataset: DatasetInfo) -> list[str]:

@@ -90,12 +90,18 @@ class PromptDoor:
         return made
 
 
-def ledger(door: PromptDoor, prompts: list[Prompt], image: Volume) -> Ledger:
-    """What reached the model; a promptable model that gets no prompt was told that there is no tumour."""
-    told_nothing_there = not door.sealed and not prompts
-    facts: dict[str, Any] = {"silent_slices": image.shape[0]} if told_nothing_there else {}
-    if told_nothing_there:
-        facts["prompt_source"] = "oracle"
+def ledger(door: PromptDoor, prompts: list[Prompt], image: Volume, *, cropped: bool = False) -> Ledger:
+    """What reached the model; a promptable model that gets no prompt was told that there is no tumour.
+
+    Args:
+        door: that the prompts came through.
+        prompts: what the model is given.
+        image: what it is given them for.
+        cropped: the image was cut out round the reference.
+    """
+    facts: dict[str, Any] = {"crop_centre_known": cropped}
+    if not door.sealed and not prompts:
+        facts |= {"silent_slices": image.shape[0], "prompt_source": "oracle"}
     return ledger_of(prompts, **facts)
 
 

@@ -71,6 +71,7 @@ class Predictor:
         repeats: draws a case.
         threshold: probability above which a voxel is tumour.
         roi: mask that is segmented.
+        cropped: the images were cut out round the reference.
     """
 
     model: Model
@@ -78,13 +79,14 @@ class Predictor:
     repeats: int
     threshold: float
     roi: str
+    cropped: bool = False
 
     def __call__(self, case: Case) -> Iterator[Shown]:
         """One mask a draw; raises what the model, the door or the case raise."""
         for draw in range(1, self.repeats + 1):
             name = case.name if self.repeats == 1 else f"{case.name}~{draw}"
             prompts = self.door.prompts(case, self.roi, draw)
-            given = ledger(self.door, prompts, case.image)
+            given = ledger(self.door, prompts, case.image, cropped=self.cropped)
             started = time.perf_counter()
             silent = given.silent_slices > 0
             mask = _nothing(case.image) if silent else self._mask(case.image, prompts)
