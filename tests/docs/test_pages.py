@@ -36,7 +36,13 @@ def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", CONSOLE_PAGES, ids=lambda p: p.name)
 def test_commands_run_in_order(page, tmp_path):
-    """Lines that start with `$ oncoseg`; blocks marked `network` need the package index and are left to the demo."""
+    """Lines that start with `$ oncoseg`; blocks marked `network` need the package index and are left to the demo.
+
+    Blocks of TOML that name a file are that file.
+    """
+    for content, words in blocks(page, "toml"):
+        if words:
+            (tmp_path / words[0]).write_text(content)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120"}
     ran = 0
     for content, words in blocks(page, "console"):
@@ -58,3 +64,11 @@ def test_links_between_pages_lead_somewhere():
                 if target and "://" not in target and not (page.parent / target).exists():
                     broken.append(f"{page.name}: {target}")
     assert broken == []
+
+
+@pytest.mark.parametrize("shelf", ["metrics", "protocols"])
+def test_every_metric_and_protocol_is_explained(shelf):
+    from oncoseg import registry
+
+    page = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text()
+    assert [name for name in registry.names(shelf) if f"`{name}" not in page] == []

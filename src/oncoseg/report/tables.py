@@ -17,8 +17,8 @@ from oncoseg.score import Cost, Score
 #: Metrics of the leaderboard after the primary one: heading, and the names it may have, best first.
 _COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("IoU", ("iou",)),
-    ("HD95", ("hd95_pooled", "hd95_max", "hd95")),
-    ("NSD", ("nsd_border", "sdice_surfel", "nsd")),
+    ("HD95", ("hd95_max", "hd95_pooled", "hd95")),
+    ("NSD", ("sdice_surfel", "nsd_border", "nsd")),
     ("Sensitivity", ("sensitivity",)),
     ("Precision", ("precision",)),
     ("Volume error", ("rel_volume_diff", "volume_error", "abs_volume_diff")),
