@@ -10,7 +10,7 @@ from oncoseg.report.poster import write_poster
 def test_a_tile_for_each_model_of_the_data_set(full_run, tmp_path):
     import numpy as np
 
-    target = write_poster(full_run, tmp_path / "picture.png", dataset="lidc_demo")
+    target = write_poster(full_run, tmp_path / "picture.png", dataset="phantom")
     picture = np.asarray(Image.open(target).convert("RGB")).astype(int)
     assert picture.shape[1] > picture.shape[0]
     yellow = (abs(picture - (255, 210, 31)).sum(axis=2) < 60).sum()
