@@ -77,3 +77,15 @@ def test_an_empty_mask_is_no_nodule(nodule):
     empty = nodule.mask.with_voxels(np.zeros(nodule.mask.shape, bool))
     with pytest.raises(InputError, match="not empty"):
         Nodule(nodule.image, empty)
+
+
+def test_one_lesion_is_cut_from_a_case_with_its_surroundings(thorax):
+    voxels = np.zeros(thorax.shape, bool)
+    voxels[3:5, 10:14, 10:14] = voxels[15:18, 40:50, 62:64] = True
+    case = Case("two", "p", thorax, {"tumour": thorax.with_voxels(voxels)})
+    cut = Nodule.cut(case, lesion=1, margin_mm=3)
+    assert cut.mask.voxels.sum() == 3 * 10 * 2
+    assert cut.image.shape == (3 + 2 * 2, 10 + 2 * 3, 2 + 3), "the margin ends at the image's border"
+    assert cut.image.index_to_mm([0, 0, 0]) == pytest.approx(thorax.index_to_mm([13, 37, 59]))
+    with pytest.raises(InputError, match="2 lesions, counted from 0; there is no lesion 2"):
+        Nodule.cut(case, lesion=2)

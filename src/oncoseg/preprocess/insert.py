@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from oncoseg.case import Case
 from oncoseg.errors import InputError
+from oncoseg.lesions import regions
 from oncoseg.preprocess.crop import crop_or_pad
 from oncoseg.preprocess.resample import grid_at, resample_like
 from oncoseg.volume import Volume
@@ -43,6 +44,30 @@ class Nodule:
         self.image.require_same_grid(self.mask, "nodule's image and mask")
         if self.mask.voxels.dtype != bool or not self.mask.voxels.any():
             raise InputError("A nodule needs a boolean mask that is not empty.")
+
+    @classmethod
+    def cut(cls, case: Case, *, lesion: int = 0, margin_mm: float = 8.0) -> Nodule:
+        """One lesion of a case, real or synthetic, with what lies within `margin_mm` of its box.
+
+        Args:
+            case: with a `tumour` mask, e.g. of `lidc_nodules` or `phantom`.
+            lesion: which 26-connected lesion, in the order of their first voxels.
+            margin_mm: surroundings to take along, cut at the image's border.
+
+        Raises:
+            InputError: when the case has no lesion of that number.
+        """
+        found = regions(case.mask())
+        if not 0 <= lesion < len(found):
+            raise InputError(f"Case {case.name} has {len(found)} lesions, counted from 0; there is no lesion {lesion}.")
+        chosen = found[lesion]
+        margin = np.ceil(margin_mm / np.asarray(case.image.spacing)).astype(int)
+        start = np.maximum(np.asarray(chosen.start) - margin, 0)
+        stop = np.minimum(np.asarray(chosen.stop) + margin, case.image.shape)
+        alone = np.zeros(case.image.shape, bool)
+        alone[tuple(slice(a, b) for a, b in zip(chosen.start, chosen.stop, strict=True))] = chosen.voxels
+        image = case.image.crop(start.tolist(), stop.tolist())
+        return cls(image, case.image.with_voxels(alone).crop(start.tolist(), stop.tolist()))
 
 
 def insert_nodule(
