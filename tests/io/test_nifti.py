@@ -1,4 +1,5 @@
 import gzip
+import io
 import zlib
 
 import nibabel
@@ -282,6 +283,23 @@ def test_mutated_headers_are_read_or_refused_never_worse(mutations, tmp_path, ax
     except InputError:
         return
     assert np.isfinite(read.voxels).all()
+
+
+@pytest.mark.parametrize("field", ["vox_offset", "scl_slope", "pixdim", "srow_x", "quatern_b"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
+def test_header_numbers_that_are_none_are_refused_or_harmless(field, value, tmp_path, axial):
+    nifti.write(tmp_path / "a.nii", axial)
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    header = nibabel.Nifti1Header.from_fileobj(io.BytesIO(bytes(content)), check=False)
+    header[field] = value
+    (tmp_path / "a.nii").write_bytes(header.binaryblock + bytes(content[348:]))
+    try:
+        read = nifti.read(tmp_path / "a.nii")
+    except InputError as error:
+        assert "a.nii" in str(error)
+    else:
+        assert np.isfinite(read.voxels).all()
+        assert np.isfinite(read.affine).all()
 
 
 def test_deflate_is_gzip(axial):

@@ -121,22 +121,28 @@ def _layout(content: NDArray[np.uint8]) -> _Layout:
     spacing = header["pixdim"][1:4].astype(np.float64)
     if not (np.isfinite(spacing).all() and (spacing > 0).all()):
         raise InputError(f"its voxel size is {tuple(spacing.tolist())} mm; three positive numbers are needed.")
+    offset = float(header["vox_offset"])  # a float in NIfTI-1
+    if not (np.isfinite(offset) and 0 <= offset < 2**53):
+        raise InputError(f"its header says that voxels begin at byte {offset}. Re-export the file.")
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if not np.isfinite([slope, intercept]).all():
         raise InputError(f"its scaling (scl_slope {slope}, scl_inter {intercept}) is not finite. Re-export the file.")
     try:
         dtype = header.get_data_dtype()
-        affine = header.get_best_affine()
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            affine = header.get_best_affine()
         unit = header.get_xyzt_units()[0]
     except (HeaderDataError, KeyError, ValueError) as error:
         raise InputError(f"its header is not valid NIfTI: {error}.") from error
     if dtype.kind not in _KINDS or dtype.itemsize > 8:
         raise InputError(f"its voxels are of type {dtype}; whole or real numbers are needed.")
+    if not np.isfinite(affine).all():
+        raise InputError(f"its affine is not finite: {affine.tolist()}. Re-export the file.")
     scale = np.diag([_MM_PER_UNIT.get(unit, 1.0)] * 3 + [1.0])
     # A slope of 0 means "no scaling" (nifti1.h).
     slope, intercept = (slope, intercept) if slope else (1.0, 0.0)
     shape = (sizes[0], sizes[1], sizes[2])
-    return _Layout(shape, dtype, int(header["vox_offset"]), slope, intercept, scale @ affine)
+    return _Layout(shape, dtype, int(offset), slope, intercept, scale @ affine)
 
 
 def _header(content: NDArray[np.uint8]) -> Any:

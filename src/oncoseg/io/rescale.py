@@ -41,12 +41,16 @@ def rescale_in_place(stored: NDArray[Any], slope: float, intercept: float) -> bo
 
 
 def rescaled(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:
-    """`stored * slope + intercept` as int16 where that is exact, otherwise float32; may reuse `stored`'s memory."""
+    """`stored * slope + intercept` as int16 where that is exact, otherwise float32; may reuse `stored`'s memory.
+
+    What float32 cannot hold becomes infinite: readers refuse volumes that are not finite.
+    """
     if stored.dtype == np.uint8 or stored.dtype == np.int8:
         stored = stored.astype(np.int16)
     if stored.dtype in (np.int16, np.uint16) and rescale_in_place(stored, slope, intercept):
         return stored.view(np.int16)
     if slope == 1 and intercept == 0:
         return stored.astype(np.float32)
-    values: NDArray[Any] = stored * np.float64(slope) + np.float64(intercept)
-    return values.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values: NDArray[Any] = stored * np.float64(slope) + np.float64(intercept)
+        return values.astype(np.float32)
