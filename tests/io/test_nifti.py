@@ -293,13 +293,16 @@ def test_header_numbers_that_are_none_are_refused_or_harmless(field, value, tmp_
     header = nibabel.Nifti1Header.from_fileobj(io.BytesIO(bytes(content)), check=False)
     header[field] = value
     (tmp_path / "a.nii").write_bytes(header.binaryblock + bytes(content[348:]))
+    if field == "vox_offset" or (not np.isfinite(value) and field != "quatern_b"):  # the sform decides
+        with pytest.raises(InputError, match=r"a\.nii"):
+            nifti.read(tmp_path / "a.nii")
+        return
     try:
         read = nifti.read(tmp_path / "a.nii")
-    except InputError as error:
-        assert "a.nii" in str(error)
-    else:
-        assert np.isfinite(read.voxels).all()
-        assert np.isfinite(read.affine).all()
+    except InputError:
+        return
+    assert np.isfinite(read.voxels).all()
+    assert np.isfinite(read.affine).all()
 
 
 def test_deflate_is_gzip(axial):

@@ -21,7 +21,7 @@ from oncoseg.errors import InputError
 from oncoseg.files import require_file, written_whole
 from oncoseg.io.inflate import deflate, read_bytes
 from oncoseg.io.rescale import rescaled
-from oncoseg.volume import Volume
+from oncoseg.volume import Volume, check_affine
 
 SUFFIXES = (".nii", ".nii.gz")
 #: RAS <-> LPS: x and y change sign. Its own inverse.
@@ -136,8 +136,7 @@ def _layout(content: NDArray[np.uint8]) -> _Layout:
         raise InputError(f"its header is not valid NIfTI: {error}.") from error
     if dtype.kind not in _KINDS or dtype.itemsize > 8:
         raise InputError(f"its voxels are of type {dtype}; whole or real numbers are needed.")
-    if not np.isfinite(affine).all():
-        raise InputError(f"its affine is not finite: {affine.tolist()}. Re-export the file.")
+    check_affine(affine)
     scale = np.diag([_MM_PER_UNIT.get(unit, 1.0)] * 3 + [1.0])
     # A slope of 0 means "no scaling" (nifti1.h).
     slope, intercept = (slope, intercept) if slope else (1.0, 0.0)
