@@ -57,8 +57,9 @@ def run_and_report(
     with bars() as shown:
         progress = RunBars(shown, len(cells))
         summary = run_matrix(matrix, out, workers=workers, progress=progress, command=_command())
-    for line in summary.having("left out"):
-        say(f"left out: {line.label}: {line.reason}")
+    reasons = [str(line.reason) for line in summary.having("left out")]
+    for reason in dict.fromkeys(reasons):
+        say(f"left out: {reasons.count(reason)} cells, because: {reason}")
     if report and summary.having("finished"):
         say(f"report: {write_report(out, out / 'report.html', title=title)}")
     summary.raise_if_failed()

@@ -25,6 +25,7 @@ def fetch(
         rows = [[w.id, "weights", w.licence, w.title] for w in weights.values()]
         rows += [[i.name, "data set", i.licence, f"{i.title}: {i.downloads}"] for i in data.values()]
         print_table("What can be fetched", ["name", "kind", "licence", "what"], rows)
+        say(f"kept in {cache_folder()}")
         return
     for name in names:
         if name in weights:

@@ -78,5 +78,6 @@ class RunBars:
         if task is not None:
             self._shown.remove_task(task)
         self._shown.advance(self._run)
-        reason = f": {event.message}" if event.message else ""
+        # Why cells are left out is said once, at the end: it is the same for many.
+        reason = f": {event.message}" if event.message and event.kind != "left out" else ""
         self._shown.console.print(escape(f"{event.kind:9} {event.cell}{reason}"))
