@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from oncoseg import registry
+from oncoseg.cli.show import say
 from oncoseg.config import parse_settings
-from oncoseg.contracts import Dataset, Model
+from oncoseg.contracts import Dataset, Model, choose_variant
 from oncoseg.errors import InputError, UnknownNameError
 
 
@@ -26,7 +27,13 @@ def open_model(name: str, weights: Path | None, settings: list[str]) -> Model:
     if weights is not None and not weights.exists():
         raise InputError(f"Weights {weights} do not exist. Check the path.")
     base, variant = registry.split_variant(name)
-    model: Model = registry.load("models", base).build(variant, weights=weights, **options)
+    module = registry.load("models", base)
+    published = choose_variant(module.INFOS, variant).weights
+    if weights is None and published is not None and not options.get("random_weights"):
+        from oncoseg.weights.catalogue import locate
+
+        weights = locate(published, say)
+    model: Model = module.build(variant, weights=weights, **options)
     return model
 
 
