@@ -129,3 +129,11 @@ def test_a_pickle_with_code_is_refused_and_never_run(oncoseg, thorax):
     assert result.code == 2
     assert "evil.pth" in result.err
     assert not marker.exists()
+
+
+def test_a_folder_with_the_name_of_a_model_does_not_hide_it(oncoseg, thorax, monkeypatch):
+    folder, _, mask = thorax
+    monkeypatch.chdir(folder)
+    (folder / "ellipsoid").mkdir()
+    arguments = ["--out", "p.nii.gz", "--box", slicer(tight_box(mask))]
+    assert oncoseg("predict", "ellipsoid", "ct.nii.gz", *arguments).code == 0

@@ -20,7 +20,8 @@ def open_model(name: str, weights: Path | None, settings: list[str]) -> Model:
     """
     options = parse_settings(settings)
     place = Path(name)
-    if place.exists() or place.suffix in (".safetensors", ".pth", ".pt"):
+    named = registry.split_variant(name)[0] in registry.names("models")  # a folder called unet is not meant
+    if not named and (place.exists() or place.suffix in (".safetensors", ".pth", ".pt")):
         if weights is not None:
             raise InputError(f"{name} is a checkpoint already; leave --weights out or give the model's name.")
         name, weights = _described(place)
