@@ -84,6 +84,7 @@ def test_probabilities_are_written_as_numbers(oncoseg, thorax):
         (["predict", "empty", "{ct}", "--out", "{out}", "--set", "a=1"], "unknown key 'a'"),
         (["predict", "unet.primakof", "{ct}", "--out", "{out}"], "Did you mean: primakov"),
         (["predict", "unet", "{ct}", "--out", "{out}", "--weights", "{no}"], "do not exist"),
+        (["predict", "unet", "{ct}", "--out", "{out}"], "knows nothing yet"),
         (["predict", "empty", "{ct}", "--out", "{out}", "--reference", "{ct}"], "go together"),
         (["predict", "filled_box", "{ct}", "--out", "{out}", "--mm", "--box", "9000,0,0,9001,1,1"], ""),
         (["predict", "empty", "{ct}", "--out", "{ct}/below.nii.gz"], "not a folder"),

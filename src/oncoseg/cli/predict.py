@@ -47,7 +47,7 @@ def predict(
     from oncoseg.score import ledger_of
 
     require_writable(out)
-    chosen = open_model(model, weights, settings or [])
+    chosen = open_model(model, weights, settings or [], trained=True)
     volume = read_image(image)
     given = [*_typed(box or [], click or [], mm, volume), *_from_file(prompts, volume)]
     given += _simulated(reference, prompt, label, seed, volume, image)

@@ -11,8 +11,14 @@ from oncoseg.contracts import Dataset, Model, choose_variant
 from oncoseg.errors import InputError, UnknownNameError
 
 
-def open_model(name: str, weights: Path | None, settings: list[str]) -> Model:
+def open_model(name: str, weights: Path | None, settings: list[str], *, trained: bool = False) -> Model:
     """A model by name (`unet.primakov`), or a checkpoint (or training folder) of `oncoseg train`.
+
+    Args:
+        name: of a model, or the path of a checkpoint.
+        weights: for a name; None takes the catalogue's, if there are any.
+        settings: `name=value` options of the model.
+        trained: refuse a network that would have random weights.
 
     Raises:
         UnknownNameError: for a name that is neither.
@@ -29,7 +35,13 @@ def open_model(name: str, weights: Path | None, settings: list[str]) -> Model:
         raise InputError(f"Weights {weights} do not exist. Check the path.")
     base, variant = registry.split_variant(name)
     module = registry.load("models", base)
-    published = choose_variant(module.INFOS, variant).weights
+    info = choose_variant(module.INFOS, variant)
+    published = info.weights
+    if trained and weights is None and published is None and info.trainable:
+        raise InputError(
+            f"{info.full_name} knows nothing yet: no published weights are known for it. Train it "
+            f"(oncoseg train {name} DATASET --out FOLDER --steps N) and predict with that folder, or give --weights."
+        )
     if weights is None and published is not None and not options.get("random_weights"):
         from oncoseg.weights.catalogue import locate
 
