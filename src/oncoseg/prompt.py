@@ -143,7 +143,12 @@ def box_from_mm(
     """The voxel box whose voxel centres lie between two opposite corners in LPS mm.
 
     On an oblique image the box is the axis-aligned voxel box round all eight corners.
+
+    Raises:
+        InputError: for positions that are not three finite numbers, or a box without a voxel centre.
     """
+    for position in (corner_mm, opposite_mm):
+        _require_position(position)
     low, high = np.minimum(corner_mm, opposite_mm), np.maximum(corner_mm, opposite_mm)
     corners = np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(-1, 3)
     index = image.mm_to_index(corners)
@@ -158,7 +163,12 @@ def box_from_mm(
 
 
 def click_from_mm(position_mm: Sequence[float], image: Volume, positive: bool = True, source: Source = "user") -> Click:
-    """The click on the voxel nearest to an LPS mm position."""
+    """The click on the voxel nearest to an LPS mm position.
+
+    Raises:
+        InputError: for a position that is not three finite numbers.
+    """
+    _require_position(position_mm)
     return Click(tuple(np.rint(image.mm_to_index(position_mm)).astype(int).tolist()), positive, source)
 
 
@@ -213,9 +223,11 @@ def from_json(items: Any, image: Volume) -> list[Prompt]:
     prompts = []
     for number, item in enumerate(items, start=1):
         try:
+            if not isinstance(item, dict):
+                raise InputError('it is no object such as {"type": "click", "index": [12, 200, 140]}.')
             prompt = _one_from_json(item, image)
             prompt.require_inside(image)
-        except (KeyError, TypeError, ValueError, InputError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise InputError(f"Prompt {number} of {len(items)} ({item!r}): {reason}") from error
         prompts.append(prompt)
@@ -250,6 +262,11 @@ def _index(values: Sequence[int], what: str) -> Index:
     if len(numbers) != 3 or any(n != v for n, v in zip(numbers, values, strict=True)):
         raise InputError(f"A {what} is three whole numbers (slice, row, column); got {list(values)}.")
     return numbers[0], numbers[1], numbers[2]
+
+
+def _require_position(position_mm: Sequence[float]) -> None:
+    if len(position_mm) != 3 or not np.isfinite(np.asarray(position_mm, dtype=np.float64)).all():
+        raise InputError(f"A position is three finite numbers (x, y, z) in LPS mm; got {list(position_mm)}.")
 
 
 def _require_inside(indices: np.ndarray[Any, Any], image: Volume, what: str) -> None:

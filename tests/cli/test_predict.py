@@ -138,3 +138,50 @@ def test_a_folder_with_the_name_of_a_model_does_not_hide_it(oncoseg, thorax, mon
     (folder / "ellipsoid").mkdir()
     arguments = ["--out", "p.nii.gz", "--box", slicer(tight_box(mask))]
     assert oncoseg("predict", "ellipsoid", "ct.nii.gz", *arguments).code == 0
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["--box", "10,10,4,18,18,nan"],
+        ["--box", "10,10,4,18,18,inf"],
+        ["--click", "10,10,nan"],
+        ["--mm", "--box", "0,0,nan,9,9,9"],
+        ["--mm", "--click", "0,0,inf"],
+    ],
+)
+def test_a_prompt_that_is_no_number_is_refused(oncoseg, thorax, typed):
+    folder, _, _ = thorax
+    result = oncoseg("predict", "filled_box", folder / "ct.nii.gz", "--out", folder / "p.nii.gz", *typed)
+    assert result.code == 2
+    assert typed[-1] in result.err
+    assert "Warning" not in result.err
+    assert not (folder / "p.nii.gz").exists()
+
+
+def test_a_box_outside_the_volume_is_named_as_it_was_typed(oncoseg, thorax):
+    folder, _, _ = thorax
+    result = oncoseg(
+        "predict", "filled_box", folder / "ct.nii.gz", "--out", folder / "p.nii.gz", "--box", "1,2,3,10,11,99"
+    )
+    assert result.code == 2
+    assert "--box '1,2,3,10,11,99'" in result.err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[[1, 2, 3]]",
+        '[{"type": "click", "index": [Infinity, 1, 1]}]',
+        '[{"type": "click", "space": "mm", "position_mm": [NaN, 1, 1]}]',
+        '[{"type": "box", "space": "mm", "start": [1, 1], "stop": [9, 9]}]',
+    ],
+)
+def test_a_prompt_file_with_odd_entries_is_refused_by_name(oncoseg, thorax, content):
+    folder, _, _ = thorax
+    (folder / "odd.json").write_text(content)
+    result = oncoseg(
+        "predict", "filled_box", folder / "ct.nii.gz", "--out", folder / "p.nii.gz", "--prompts", folder / "odd.json"
+    )
+    assert result.code == 2
+    assert "odd.json: Prompt 1 of 1" in result.err

@@ -6,6 +6,10 @@ oncoseg they are (slice, row, column). The order is turned round here and nowher
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from oncoseg.errors import InputError
 from oncoseg.prompt import Box, Click, box_from_mm, click_from_mm
 from oncoseg.volume import Volume
@@ -22,8 +26,10 @@ def parse_box(text: str, image: Volume, *, mm: bool = False) -> Box:
         box = box_from_mm(numbers[:3], numbers[3:], image)
     else:
         whole = _whole(numbers, text, "--box")
-        box = Box((whole[2], whole[1], whole[0]), (whole[5], whole[4], whole[3]))
-    box.require_inside(image)
+        with _naming("--box", text):
+            box = Box((whole[2], whole[1], whole[0]), (whole[5], whole[4], whole[3]))
+    with _naming("--box", text):
+        box.require_inside(image)
     return box
 
 
@@ -42,8 +48,18 @@ def parse_click(text: str, image: Volume, *, mm: bool = False) -> Click:
     else:
         column, row, slice_index = _whole(numbers, text, "--click")
         click = Click((slice_index, row, column), positive)
-    click.require_inside(image)
+    with _naming("--click", text):
+        click.require_inside(image)
     return click
+
+
+@contextmanager
+def _naming(option: str, text: str) -> Iterator[None]:
+    """Errors speak of (slice, row, column); put what was typed, in its own order, before them."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{option} '{text}': {error}") from error
 
 
 def _numbers(text: str, count: int, option: str) -> list[float]:
@@ -51,7 +67,7 @@ def _numbers(text: str, count: int, option: str) -> list[float]:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
-    if len(numbers) != count:
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
         example = "120,200,40,160,240,52" if count == 6 else "140,220,46 or 140,220,46,-"
         raise InputError(f"{option} '{text}' must be {count} numbers with commas, e.g. {option} {example}.")
     return numbers
