@@ -11,11 +11,24 @@ from hypothesis import settings
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from oncoseg.errors import FetchError
+
 # The same examples in every run: what is found by chance becomes a test of its own.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Tests marked `network` are skipped, with the reason, where what they fetch cannot be had."""
+    try:
+        return (yield)
+    except FetchError as error:
+        if item.get_closest_marker("network") is None:
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
