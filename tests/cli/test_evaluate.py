@@ -114,3 +114,20 @@ def test_bad_masks_are_refused_by_name(oncoseg, thorax, name):
     assert path.name in result.err
     assert "Traceback" not in result.err
     assert sorted(os.listdir(folder)) == before
+
+
+@pytest.mark.parametrize("names", [",", ""])
+def test_a_list_without_a_metric_is_refused(oncoseg, thorax, names):
+    folder, *_ = thorax
+    result = oncoseg("evaluate", folder / "tumour.nii.gz", folder / "tumour.nii.gz", "--metrics", names)
+    assert (result.code, result.out) == (2, "")
+    assert "names no metric" in result.err
+
+
+def test_an_image_in_place_of_a_mask_is_called_one(oncoseg, thorax):
+    folder, *_ = thorax
+    for chosen in ([], ["--label", "40"]):
+        result = oncoseg("evaluate", folder / "tumour.nii.gz", folder / "ct.nii.gz", *chosen)
+        assert result.code == 2
+        assert "ct.nii.gz" in result.err
+        assert "an image, not a mask" in result.err

@@ -33,9 +33,14 @@ def evaluate(
     Undefined metrics (empty masks) are null with a reason, never 0 or NaN.
     """
     from oncoseg.cli.masks import read_binary_mask
+    from oncoseg.errors import InputError
     from oncoseg.evaluation.scoring import DEFAULT_METRICS, score_case
 
-    wanted = [m.strip() for m in metrics.split(",") if m.strip()] if metrics else list(DEFAULT_METRICS)
+    wanted = list(DEFAULT_METRICS) if metrics is None else [m.strip() for m in metrics.split(",") if m.strip()]
+    if not wanted:
+        raise InputError(
+            f"--metrics '{metrics}' names no metric. `oncoseg metrics` lists them, e.g. --metrics dice,assd."
+        )
     first = read_binary_mask(reference, label)
     second = read_binary_mask(prediction, prediction_label or label)
     first.require_same_grid(second, f"reference {reference} and prediction {prediction}")
