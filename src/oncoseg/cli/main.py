@@ -63,6 +63,12 @@ def run() -> None:
     except OncosegError as error:
         print(f"oncoseg: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except MemoryError as error:
+        print(
+            f"oncoseg: not enough memory: {error}. Crop the image, choose a coarser spacing, or use a larger machine.",
+            file=sys.stderr,
+        )
+        sys.exit(OncosegError.exit_code)
     except KeyboardInterrupt:
         print("oncoseg: stopped. Finished parts are kept; the same command goes on from there.", file=sys.stderr)
         sys.exit(130)

@@ -7,6 +7,7 @@ B-spline of scipy with its `mode="mirror"` (Unser 1999, Splines: a perfect fit).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -22,6 +23,9 @@ Order = Literal[0, 1, 3]
 
 #: Axes count as parallel, and positions as inside, up to this share of a voxel.
 _TOLERANCE = 1e-3
+
+#: A grid with more voxels is a mistyped spacing: 16 GiB as float32.
+MAX_VOXELS = 1 << 32
 
 
 def resample(
@@ -112,14 +116,20 @@ def grid_at(volume: Volume, spacing: Sequence[float]) -> Volume:
     """The grid `resample` uses: an empty volume (one value, no memory) at another spacing.
 
     Raises:
-        InputError: for a spacing that is not three positive numbers.
+        InputError: for a spacing that is not three positive numbers, or makes more than `MAX_VOXELS`.
     """
     if len(spacing) != 3 or not all(np.isfinite(s) and s > 0 for s in spacing):
         raise InputError(f"Spacing must be three positive numbers in mm; got {tuple(spacing)}.")
     old_shape = np.array(volume.shape)
     step = np.asarray(spacing, dtype=np.float64) / volume.spacing
     step[np.abs(step - 1) < 1e-6] = 1.0
-    shape = np.maximum(1, np.ceil(old_shape / step - _TOLERANCE)).astype(int)
+    counts = np.maximum(1, np.ceil(old_shape / step - _TOLERANCE))
+    if math.prod(counts.tolist()) > MAX_VOXELS:
+        raise InputError(
+            f"Spacing {tuple(spacing)} mm makes {' x '.join(f'{n:.4g}' for n in counts)} voxels, more than "
+            f"{MAX_VOXELS:.1g}. Choose a larger spacing."
+        )
+    shape = counts.astype(int)
     affine = volume.affine.copy()
     affine[:3, :3] *= step
     first = (old_shape - 1) / 2 - (shape - 1) / 2 * step
