@@ -66,12 +66,22 @@ def run_and_report(
 
 
 def show_plan(summary: RunSummary, *, as_json: bool = False) -> None:
-    """Print what a run would do."""
+    """Print what a run would do, and fail when a cell could not run."""
     from oncoseg.config import plain
+    from oncoseg.errors import PartialFailureError
 
     if as_json:
         print_json([{**plain(p.line), "seconds": p.seconds} for p in summary.planned])
-        return
+    else:
+        _print_plan(summary)
+    if failed := summary.having("failed", "quarantined"):
+        raise PartialFailureError(
+            f"{len(failed)} of {len(summary.planned)} cells cannot run as planned:\n"
+            + "\n".join(f"  {c.label}: {c.reason}" for c in failed)
+        )
+
+
+def _print_plan(summary: RunSummary) -> None:
     rows = [
         [p.line.label, p.line.status, str(p.line.predictions or ""), _seconds(p.seconds), p.line.reason or ""]
         for p in summary.planned

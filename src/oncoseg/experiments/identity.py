@@ -14,7 +14,7 @@ from oncoseg.experiments.matrix import HUMAN_READER, Cell
 from oncoseg.experiments.provenance import code_hash, versions
 from oncoseg.experiments.sides import Sides, sides
 from oncoseg.experiments.specs import ModelSpec
-from oncoseg.files import sha256
+from oncoseg.files import require_file, sha256
 
 _TRAINING = ("code", "model", "variant", "options", "weights", "train", "fraction", "seed")
 _DATA = ("dataset", "roi", "fold")
@@ -84,8 +84,13 @@ def folder_name(cell: Cell, key: str) -> str:
 
 
 def weights_hash(model: ModelSpec) -> str | None:
-    """Hex SHA-256 of the weights a model starts from; None when it has none."""
+    """Hex SHA-256 of the weights a model starts from; None when it has none.
+
+    Raises:
+        InputError: when the weights file is missing or empty.
+    """
     if model.weights is not None:
+        require_file(model.weights)
         return sha256(model.weights)
     identifier = model.info.weights
     if identifier is None:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,6 +154,9 @@ class Matrix:
     cost: bool = True
 
     def __post_init__(self) -> None:
+        for name in (self.name, *self.dataset):  # they become names of files
+            if not re.fullmatch(r"\w[\w .-]*", name):
+                raise ConfigError(f"'{name}' names the run or a data set: use letters, digits, '.', '-' and '_'.")
         for name in self.metrics:
             metric(name)
         for name in self.protocol:
