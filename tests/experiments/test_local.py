@@ -179,3 +179,19 @@ def test_two_runners_share_a_folder(matrix_of, tmp_path):
     assert other.wait() == 0
     assert len(summary.having("finished")) == 5
     assert not list((tmp_path / "run").glob(f"*/{ATTEMPTS}"))
+
+
+@pytest.mark.parametrize("reaches", ["every process, as from a keyboard", "the runner alone"])
+def test_ctrl_c_ends_the_run_at_once_and_is_no_failure_of_the_cell(matrix_of, tmp_path, reaches):
+    matrix = matrix_of(GOOD + "options={ seconds=20.0 }\n")
+    matrix_file, output = str(tmp_path / "matrix.toml"), tmp_path / "run"
+    runner = subprocess.Popen([sys.executable, "-c", _SCRIPT, matrix_file, str(output)], start_new_session=True)
+    _wait_until(lambda: list(output.glob("*/log.txt")))
+    time.sleep(3)
+    asked = time.monotonic()
+    (os.kill if reaches == "the runner alone" else os.killpg)(runner.pid, signal.SIGINT)
+    assert runner.wait(timeout=15) != 0
+    assert time.monotonic() - asked < 10
+    assert not list(output.glob(f"*/{ATTEMPTS}"))
+    assert not list(output.rglob("lease"))
+    assert [p.line.status for p in run_matrix(matrix, output, dry_run=True).planned] == ["planned"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import sys
 import threading
 from io import FileIO
@@ -21,6 +22,8 @@ from oncoseg.experiments.events import Event
 
 def main() -> None:
     """Do the job of standard input; standard output carries messages only, prints go to standard error."""
+    # Ctrl-C reaches every process of a terminal; the parent decides what becomes of this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     parent = FileIO(0, closefd=False)

@@ -11,7 +11,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -39,12 +41,46 @@ class CrashError(OncosegError):
     """The process was ended from outside, e.g. for want of memory; trying again may help."""
 
 
+class Stop:
+    """Ends the children of a run at once, from another thread than those that wait for them."""
+
+    def __init__(self) -> None:
+        self._lock, self._asked = threading.Lock(), False
+        self._children: set[subprocess.Popen[str]] = set()
+
+    @property
+    def asked(self) -> bool:
+        """Whether the run is being stopped: a child that ended then did not fail."""
+        return self._asked
+
+    def ask(self) -> None:
+        """Kill the children that run and those that are still to be started."""
+        with self._lock:
+            self._asked = True
+            for child in self._children:
+                child.kill()
+
+    @contextmanager
+    def holding(self, child: subprocess.Popen[str]) -> Iterator[None]:
+        """Answer for a child until it has ended."""
+        with self._lock:
+            self._children.add(child)
+            if self._asked:
+                child.kill()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._children.discard(child)
+
+
 def in_child(
     job: Mapping[str, Any],
     *,
     log: Path,
     progress: Progress = silent,
     threads: int | None = None,
+    stop: Stop | None = None,
 ) -> Any:
     """Do a job in a child process and return its result, plain data.
 
@@ -53,6 +89,7 @@ def in_child(
         log: file that receives what the child prints; its folder exists.
         progress: told every event of the child.
         threads: of numerical libraries in the child; None leaves the choice to them.
+        stop: ends the child when it is asked to.
 
     Raises:
         ChildError: with the message of the error the job ended with, or the last line of the log.
@@ -66,6 +103,7 @@ def in_child(
         subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment, text=True
         ) as child,
+        (stop or Stop()).holding(child),
     ):
         job_in, messages = cast("IO[str]", child.stdin), cast("IO[str]", child.stdout)
         outcome: dict[str, Any] = {}

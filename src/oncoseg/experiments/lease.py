@@ -13,7 +13,7 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,9 @@ def leased(folder: Path, duration_s: float = DURATION_S) -> Iterator[bool]:
             (folder / LEASE).unlink(missing_ok=True)
 
 
-def wait_for(folder: Path, poll_s: float = 0.2) -> None:
-    """Return once nobody holds a valid lease on `folder`."""
-    while (folder / LEASE).exists() and not _has_ended(folder / LEASE):
+def wait_for(folder: Path, poll_s: float = 0.2, give_up: Callable[[], bool] = lambda: False) -> None:
+    """Return once nobody holds a valid lease on `folder`, or `give_up` says so."""
+    while (folder / LEASE).exists() and not _has_ended(folder / LEASE) and not give_up():
         time.sleep(poll_s)
 
 

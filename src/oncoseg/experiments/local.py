@@ -18,7 +18,7 @@ from oncoseg.config import content_key, plain
 from oncoseg.errors import FetchError, OncosegError, PartialFailureError
 from oncoseg.experiments.cell import ChangedError
 from oncoseg.experiments.events import Event, Kind, Progress, silent
-from oncoseg.experiments.isolation import ChildError, CrashError, in_child
+from oncoseg.experiments.isolation import ChildError, CrashError, Stop, in_child
 from oncoseg.experiments.lease import leased, release, wait_for
 from oncoseg.experiments.matrix import Cell, Matrix
 from oncoseg.experiments.planning import ATTEMPT_LIMIT, Planned, failures, quarantine_reason, survey
@@ -127,6 +127,7 @@ class _Run:
         self.matrix, self.output, self.planned, self.workers = matrix, output, list(planned), workers
         self._progress, self._lock = progress, threading.Lock()
         self._unreachable: dict[str, str] = {}
+        self._stop = Stop()
 
     def go(self, command: str | None) -> RunSummary:
         clock = Clock()
@@ -143,6 +144,7 @@ class _Run:
             try:
                 list(pool.map(self._run, missing))
             except BaseException:
+                self._stop.ask()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         self._write_plan()
@@ -155,6 +157,8 @@ class _Run:
         cell, line = self.planned[number].cell, self.planned[number].line
         folder = self.output / str(line.folder)
         while not is_finished(folder):
+            if self._stop.asked:
+                return
             reason = self._why_unreachable(cell)
             if reason is not None:
                 return self._end(number, "left out", reason)
@@ -162,7 +166,7 @@ class _Run:
                 if ours and not is_finished(folder) and not self._attempt(number, folder):
                     return
             if not ours:
-                wait_for(folder)
+                wait_for(folder, give_up=lambda: self._stop.asked)
         self._end(number, "finished", None)
 
     def _attempt(self, number: int, folder: Path) -> bool:
@@ -171,10 +175,12 @@ class _Run:
         job = {"what": "cell", "cell": plain(cell), "output": str(self.output), "key": self.planned[number].line.key}
         threads = max(1, (os.cpu_count() or 1) // self.workers)
         try:
-            in_child(job, log=folder / LOG, progress=self._tell, threads=threads)
+            in_child(job, log=folder / LOG, progress=self._tell, threads=threads, stop=self._stop)
         except FetchError as error:
             self._end(number, "left out", str(error))
         except (ChildError, CrashError) as error:
+            if self._stop.asked:
+                return False
             if isinstance(error, ChildError) and error.kind == ChangedError.__name__:
                 # Nothing is wrong with the cell: the next call plans it anew.
                 self._end(number, "failed", str(error))
