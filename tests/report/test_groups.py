@@ -111,3 +111,19 @@ def test_jitter_levels_are_compared_on_the_cases_they_share(groups_of, planned):
     groups = groups_of(planned(), planned(prompt="box jitter 5 mm", jitter_mm=5.0, cases=("c2", "c3")))
     levels = by_jitter(groups)["lite_medsam"]
     assert [sorted(e.by_case("dice")) for e in levels.values()] == [["c2", "c3"], ["c2", "c3"]]
+
+
+def test_a_jitter_curve_never_mixes_prompts(groups_of, planned):
+    slices = Ledger(prompt_source="oracle", boxes=9, z_extent_known=True)
+    tight, whole = Ledger(prompt_source="jittered", boxes=1), Ledger(prompt_source="automatic", boxes=1)
+    groups = groups_of(
+        planned(),
+        planned(prompt="box jitter 5 mm", jitter_mm=5.0, ledger=tight),
+        planned(prompt="box per slice", ledger=slices),
+        planned(prompt="whole image", ledger=whole),
+    )
+    assert {label: [e.record.prompt for e in at.values()] for label, at in by_jitter(groups).items()} == {
+        "lite_medsam": ["box", "box jitter 5 mm"]
+    }
+    displaced = planned(prompt="box jitter 5 mm per slice", jitter_mm=5.0, ledger=slices)
+    assert sorted(by_jitter(groups_of(displaced))) == ["lite_medsam, box", "lite_medsam, box per slice"]

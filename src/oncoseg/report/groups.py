@@ -5,6 +5,7 @@ Folds and seeds of one model are one entrant. Nothing is ever ranked across grou
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -211,14 +212,19 @@ def by_dataset(groups: Sequence[Group]) -> list[list[Group]]:
 def by_jitter(groups: Iterable[Group]) -> dict[str, dict[float, Entrant]]:
     """Label -> box jitter in mm -> entrant, for the models of one data set that were tried at several.
 
+    A curve holds prompts that differ by their jitter alone; a model with several such prompts (a box a lesion, a box
+    a slice) has a curve for each, with the prompt in its label.
+
     Every entrant is cut down to the cases that all of them have, so that curves differ by jitter alone; when there
     is no such case the entrants stay whole.
     """
-    found: defaultdict[str, dict[float, Entrant]] = defaultdict(dict)
+    found: defaultdict[tuple[str, str], dict[float, Entrant]] = defaultdict(dict)
     for entrant in (e for g in groups for e in g.entrants):
         if entrant.record.jitter_mm is not None:
-            found[entrant.label][entrant.record.jitter_mm] = entrant
-    several = {label: dict(sorted(at.items())) for label, at in found.items() if len(at) > 1}
+            found[entrant.label, _undisplaced(entrant.record.prompt)][entrant.record.jitter_mm] = entrant
+    curves = {names: dict(sorted(at.items())) for names, at in found.items() if len(at) > 1}
+    holders = Counter(label for label, _ in curves)
+    several = {label if holders[label] == 1 else f"{label}, {prompt}": at for (label, prompt), at in curves.items()}
     cases = [set(e.by_case(PRIMARY)) for at in several.values() for e in at.values()]
     common = set.intersection(*cases) if cases else set()
     if not common:
@@ -273,6 +279,11 @@ _FLAGS = {
     "selected_on_test": "chosen on the scored cases",
     "geometry_from_reference": "geometry taken from the reference",
 }
+
+
+def _undisplaced(prompt: str) -> str:
+    """The label of a prompt without its jitter."""
+    return re.sub(r" jitter [\d.e+-]+ mm", "", prompt)
 
 
 def _span(counts: Sequence[int]) -> str:
