@@ -195,3 +195,10 @@ def test_ctrl_c_ends_the_run_at_once_and_is_no_failure_of_the_cell(matrix_of, tm
     assert not list(output.glob(f"*/{ATTEMPTS}"))
     assert not list(output.rglob("lease"))
     assert [p.line.status for p in run_matrix(matrix, output, dry_run=True).planned] == ["planned"]
+
+
+def test_the_split_file_is_the_one_of_the_newest_plan(matrix_of, tmp_path):
+    for share in (0.34, 0.67):
+        run_matrix(matrix_of(GOOD, overrides=[f"dataset.balls.split.test={share}"]), tmp_path / "run")
+        folds = json.loads((tmp_path / "run" / "splits" / "balls.json").read_text())["folds"]
+        assert len(folds[0]["test"]) == round(3 * share)

@@ -243,11 +243,10 @@ class _Run:
         write_plan(self.output, self.matrix.name, [item.line for item in self.planned])
 
     def _write_splits(self) -> None:
-        for item in self.planned:
-            target = self.output / SPLITS / f"{item.cell.dataset_id}.json"
-            if item.line.key is not None and not target.exists():
-                entries = chosen_entries(item.cell.dataset, item.cell.dataset.open())
-                save_splits(target, splits_of(item.cell.dataset, entries))
+        """Whoever is trained on and tested now; an earlier plan may have split otherwise."""
+        for name, spec in {i.cell.dataset_id: i.cell.dataset for i in self.planned if i.line.key is not None}.items():
+            splits = splits_of(spec, chosen_entries(spec, spec.open()))
+            save_splits(self.output / SPLITS / f"{name}.json", splits)
 
     def _write_provenance(self, clock: Clock, command: str | None) -> None:
         left_out = [f"{i.line.label}: {i.line.reason}" for i in self.planned if i.line.status == "left out"]
