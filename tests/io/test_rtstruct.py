@@ -257,3 +257,10 @@ def test_the_same_contours_without_image_references_give_the_same_mask(shared, t
     with_references = read_rois(folder / "RTSTRUCT" / "1-1.dcm", image, pattern="GTV")["GTV-1"]
     without = read_rois(tmp_path / "rt.dcm", image, pattern="GTV")["GTV-1"]
     np.testing.assert_array_equal(with_references.voxels, without.voxels)
+
+
+def test_a_file_that_is_no_dicom_is_said_to_be_none(image, tmp_path):
+    (tmp_path / "rt.dcm").write_bytes(b"hello" * 100)
+    with pytest.raises(InputError, match=r"rt\.dcm.* it is not a DICOM file") as refused:
+        read_rois(tmp_path / "rt.dcm", image)
+    assert "force" not in str(refused.value)

@@ -8,6 +8,7 @@ everything not wanted is stepped over; all others are left to pydicom.
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -41,6 +42,8 @@ UNREADABLE = (
 )
 
 PIXELS = 0x7FE00010
+#: Names that exporters give to DICOM files: `1-001.dcm`, `IM0001`, a UID.
+_NAMED_LIKE_DICOM = re.compile(r"[^.].*\.(dcm|ima|dicom|\d+)|[^.]+", re.IGNORECASE)
 #: keyword -> tag of the elements that are kept.
 WANTED = {
     "SOPInstanceUID": 0x00080018,
@@ -140,7 +143,8 @@ def read_header(path: Path) -> Header | None:
     """The header of one file; None when it is no DICOM object (no DICM mark at byte 128, or a DICOMDIR).
 
     Raises:
-        InputError: when it is one but cannot be read to its pixel data.
+        InputError: when it is one but cannot be read to its pixel data, or is named like one and empty: a slice
+            that was not copied, which no gap gives away at either end of a series.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -149,6 +153,8 @@ def read_header(path: Path) -> Header | None:
     try:
         head = os.pread(descriptor, _FIRST_BYTES, 0)
         if head[128:132] != b"DICM":
+            if not head and _NAMED_LIKE_DICOM.fullmatch(path.name):
+                raise InputError(f"{path} is empty (0 bytes). Copy or export it again, or remove it.")
             return None
         window = _Window(descriptor, head)
         try:
@@ -178,6 +184,8 @@ def refusing_damage(path: Path, kind: str) -> Iterator[None]:
         yield
     except UNREADABLE as error:
         reason = str(error).rstrip(".") or type(error).__name__
+        if isinstance(error, InvalidDicomError):
+            reason = "it is not a DICOM file (no DICM mark at byte 128)"
         raise InputError(f"{path} is no {kind}, or a damaged one: {reason}. Copy or export it again.") from error
 
 
