@@ -15,3 +15,10 @@ def test_too_little_memory_is_one_message(oncoseg, thorax, monkeypatch):
     result = oncoseg("convert", folder / "ct.nii.gz", folder / "fine.nii.gz", "--spacing", "1,1,1")
     assert result.code == 1
     assert result.err.startswith("oncoseg: not enough memory: Unable to allocate 1.79 TiB")
+
+
+def test_a_roi_without_its_image_is_refused(oncoseg, thorax):
+    folder, *_ = thorax
+    result = oncoseg("convert", folder / "ct.nii.gz", folder / "roi.nii.gz", "--roi", "GTV-1")
+    assert (result.code, "needs --image" in result.err) == (2, True)
+    assert not (folder / "roi.nii.gz").exists()

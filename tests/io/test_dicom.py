@@ -328,3 +328,26 @@ def test_real_series(folder, shape, spacing, shared):
     dataset = pydicom.dcmread(middle.path)
     hu = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
     np.testing.assert_array_equal(volume.voxels[0], hu)
+
+
+@pytest.mark.parametrize("name", ["slice.dcm", "IM0001", "1.2.840.113.7"])
+def test_an_empty_file_at_the_end_of_a_series_is_no_shorter_series(name, axial, mock, tmp_path):
+    mock.write_ct(tmp_path, axial)
+    first, *_ = sorted(tmp_path.glob("*.dcm"))
+    first.unlink()
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=rf"{name} is empty"):
+        read_folder(tmp_path)
+
+
+def test_empty_files_that_are_no_slices_do_not_matter(axial, mock, tmp_path):
+    mock.write_ct(tmp_path, axial)
+    for name in (".gitkeep", "notes.txt"):
+        (tmp_path / name).touch()
+    assert read_folder(tmp_path).shape == axial.shape
+
+
+def test_a_drawing_in_place_of_an_image_says_how_it_is_converted(axial, mock, tmp_path):
+    mock.write_rtstruct(tmp_path / "rt.dcm", {"GTV-1": [np.array([[1.0, 1, 0], [9, 1, 0], [9, 9, 0]])]})
+    with pytest.raises(InputError, match=r"it holds RTSTRUCT.*--image IMAGE --roi NAME"):
+        read_folder(tmp_path)

@@ -23,9 +23,12 @@ def convert(
     mask: Annotated[bool, typer.Option("--mask", help="SOURCE is a mask: interpolate as such.")] = False,
 ) -> None:
     """Convert between formats and grids; contours and segments become masks on the grid of their image."""
+    from oncoseg.errors import InputError
     from oncoseg.io.images import read_image, read_labels, require_writable, write_volume
 
     require_writable(out)
+    if roi is not None and image is None:
+        raise InputError(f"--roi '{roi}' needs --image: the image that the RTSTRUCT or DICOM-SEG was drawn on.")
     if image is not None:
         volume, mask = _drawn(source, image, roi), True
     else:

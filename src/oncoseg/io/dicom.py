@@ -25,6 +25,8 @@ from oncoseg.volume import Volume
 
 #: Modalities whose series are images (RTSTRUCT, SEG, SR ... are not).
 IMAGE_MODALITIES = frozenset({"CT", "MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "OT"})
+#: Modalities of what is drawn on images.
+DRAWN = frozenset({"RTSTRUCT", "SEG"})
 #: fact -> DICOM keyword; none of them identifies a person.
 _FACTS = {
     "modality": "Modality",
@@ -113,7 +115,13 @@ def choose_image(series: Sequence[Series], where: Path) -> Series:
         return images[0]
     if not images:
         found = "; it holds " + ", ".join(sorted({s.modality for s in series})) if series else ""
-        raise InputError(f"{where} holds no DICOM image series{found}. Give the folder of a CT, MR or PET series.")
+        drawn = any(s.modality in DRAWN for s in series)
+        way_out = (
+            f"What is drawn needs the image it was drawn on: oncoseg convert {where} OUT --image IMAGE --roi NAME."
+            if drawn
+            else "Give the folder of a CT, MR or PET series."
+        )
+        raise InputError(f"{where} holds no DICOM image series{found}. {way_out}")
     listed = "\n".join(f"  {s}" for s in images)
     raise InputError(
         f"{where} holds {len(images)} image series:\n{listed}\n"
