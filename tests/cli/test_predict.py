@@ -185,3 +185,12 @@ def test_a_prompt_file_with_odd_entries_is_refused_by_name(oncoseg, thorax, cont
     )
     assert result.code == 2
     assert "odd.json: Prompt 1 of 1" in result.err
+
+
+def test_a_prompt_file_that_is_no_json_is_named_once(oncoseg, thorax):
+    folder, _, _ = thorax
+    (folder / "odd.json").write_text("{nope")
+    result = oncoseg(
+        "predict", "filled_box", folder / "ct.nii.gz", "--out", folder / "p.nii.gz", "--prompts", folder / "odd.json"
+    )
+    assert (result.code, result.err.count("odd.json")) == (2, 1)

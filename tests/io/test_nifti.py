@@ -217,7 +217,7 @@ CORRUPTED = {
     "complex": (lambda path: saved(path, np.zeros((3, 4, 5), np.complex64)), "whole or real numbers"),
     "unknown type": (header_bytes(70, [9999], "i2"), "not valid NIfTI"),
     "no NIfTI": (lambda path: path.write_bytes(gzip.compress(b"hello " * 100)), "single-file NIfTI"),
-    "no gzip": (lambda path: path.write_bytes(b"hello " * 100), "damaged"),
+    "no gzip": (lambda path: path.write_bytes(b"hello " * 100), "is not gzip data"),
     "a few bytes": (lambda path: path.write_bytes(gzip.compress(b"hello")), "no NIfTI file"),
 }
 

@@ -146,3 +146,10 @@ def test_nan_voxels_are_refused(path):
 def test_only_single_files_are_written(axial, tmp_path):
     with pytest.raises(InputError, match=r"suffix \.nrrd"):
         nrrd.write(tmp_path / "a.nhdr", axial)
+
+
+def test_a_damaged_file_is_named_once(tmp_path):
+    cut(0.99)(tmp_path / "a.nrrd")
+    with pytest.raises(InputError) as refused:
+        nrrd.read(tmp_path / "a.nrrd")
+    assert str(refused.value).count("a.nrrd") == 1

@@ -73,8 +73,9 @@ def _from_file(source: Path | None, image: Volume) -> list[Prompt]:
     from oncoseg.files import read_json
     from oncoseg.prompt import from_json
 
+    content = read_json(source)
     try:
-        return from_json(read_json(source), image)
+        return from_json(content, image)
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
 

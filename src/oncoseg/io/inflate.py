@@ -20,6 +20,8 @@ STEP = 1 << 18
 #: Largest uncompressed volume that is read, in bytes (a 1024 x 1024 x 4000 float32 image has 16 GiB).
 MAX_BYTES = 1 << 34
 
+_MARK = b"\x1f\x8b"
+
 
 def inflate(stream: BinaryIO, source: Path) -> NDArray[np.uint8]:
     """The uncompressed content of a gzip stream, from its position to its end.
@@ -38,6 +40,9 @@ def inflate(stream: BinaryIO, source: Path) -> NDArray[np.uint8]:
         InputError: truncated stream, wrong checksum, damaged or no gzip data, or more than `MAX_BYTES`.
     """
     start = stream.tell()
+    mark = stream.read(len(_MARK))
+    if mark and mark != _MARK:
+        raise InputError(f"{source} is not gzip data, though it should be by its name or header. Copy or rename it.")
     packed = stream.seek(0, io.SEEK_END) - start
     stream.seek(max(start, start + packed - 4))
     claimed = int.from_bytes(stream.read(4), "little")
@@ -54,9 +59,7 @@ def inflate(stream: BinaryIO, source: Path) -> NDArray[np.uint8]:
                     # Several members or more than 4 GiB: the trailer told too little.
                     buffer = np.concatenate([buffer, np.empty(filled + STEP, np.uint8)])
     except EOFError as error:
-        raise InputError(
-            f"{source} is truncated: its gzip stream ends after {filled} bytes of content. Copy or download it again."
-        ) from error
+        raise InputError(f"{source} is truncated: its gzip stream ends early. Copy or download it again.") from error
     except (OSError, igzip_lib.IsalError) as error:  # type: ignore[misc]
         raise InputError(f"{source} is damaged: {error}. Copy or download it again.") from error
     return buffer[:filled]

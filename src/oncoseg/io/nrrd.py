@@ -50,7 +50,7 @@ def read(path: Path) -> Volume:
             voxels = _voxels(stream, path, header)
         volume = Volume(voxels.reshape(sizes[::-1]), affine)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
     except (NRRDError, ValueError, KeyError, TypeError, OSError, StopIteration, AttributeError) as error:
         raise InputError(
             f"{path} is no NRRD file, or a damaged one: {str(error).rstrip('.')}. Copy or export it again."
