@@ -183,3 +183,11 @@ def test_numbers_keep_the_digits_that_mean_something(value, text):
 @pytest.mark.parametrize(("count", "text"), [(0, "0"), (950, "950"), (31_043_521, "31.0 M"), (2.3e12, "2.3 T")])
 def test_large_counts_are_in_words(count, text):
     assert magnitude(count) == text
+
+
+@pytest.mark.parametrize("cases", [("c1",), tuple(f"c{n}" for n in range(20))])
+@pytest.mark.parametrize(("skill", "named"), [(0.3, True), (0.95, False)])
+def test_a_classical_method_that_is_better_than_every_model_is_named(run_of, planned, cases, skill, named):
+    classic = planned("region_growing", 0.6, fidelity="baseline", cases=cases)
+    (finding,) = what_it_shows(make_groups(read_run(run_of(planned(skill=skill, cases=cases), classic))))
+    assert ("he classical region_growing " in finding) is named

@@ -87,11 +87,16 @@ def _finding(group: Group) -> str:
     if best is None or best.primary.mean is None:
         return ""
     null = next((r for r in rows if r.kind == "null"), None)
+    classic = next((r for r in rows if r.kind == "classical"), None)
+    rival = classic if best.kind == "model" and classic and (classic.rank or 0) < (best.rank or 0) else None
     if best.primary.patients == 1:
         beside = f", the null baseline {null.label} {number(null.primary.mean)}" if null else ""
+        beside += f", the classical {rival.label} {number(rival.primary.mean)}" if rival else ""
         return f"{group.title}: {best.label} scores Dice {number(best.primary.mean)}{beside}, on 1 patient."
-    text = f"{group.title}: {best.label} has the highest mean Dice of the models, {number(best.primary.mean)}"
+    among = "models" if best.kind == "model" else "classical methods"
+    text = f"{group.title}: {best.label} has the highest mean Dice of the {among}, {number(best.primary.mean)}"
     text += f" ({_interval(best.primary)}, {count(best.primary.patients, 'patient')})."
+    text += f" The classical {rival.label} has a higher one, {number(rival.primary.mean)}." if rival else ""
     return f"{text} {_against_null(by_label[best.label], by_label[null.label])}" if null else text
 
 
