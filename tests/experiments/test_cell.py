@@ -155,3 +155,13 @@ def test_a_cell_that_is_no_longer_what_was_planned_is_refused(matrix_of, tmp_pat
     with pytest.raises(ChangedError, match="Run the same command again"):
         run_cell(_only(matrix_of(AUTOMATIC)), tmp_path, key="0" * 64)
     assert not list(tmp_path.glob("toy*"))
+
+
+def test_weights_that_were_trained_on_the_scored_data_set_are_flagged(matrix_of, tmp_path):
+    run_cell(_only(matrix_of(TRAINED, options=SPLIT)), tmp_path / "first")
+    (checkpoint,) = (tmp_path / "first" / "trained").glob("*/checkpoint.safetensors")
+    again = f'[[cells]]\ndataset="balls"\nmodel="toy_network"\nweights="{checkpoint}"\n'
+    same = read_cell(run_cell(_only(matrix_of(again, options="options={ cases=6 }")), tmp_path / "run"))
+    assert "in its training data is listed" in same.record.notes[-1]
+    other = read_cell(run_cell(_only(matrix_of(again)), tmp_path / "run"))
+    assert "in its training data is unknown" in other.record.notes[-1]

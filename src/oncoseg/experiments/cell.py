@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from oncoseg.case import Case
 from oncoseg.config import content_key, fill, plain
@@ -38,6 +39,9 @@ from oncoseg.experiments.trained import trained
 from oncoseg.files import read_json, remove_partial, sha256, write_json
 from oncoseg.prompt import from_json
 from oncoseg.score import Cost, write_jsonl
+
+if TYPE_CHECKING:
+    from oncoseg.weights.catalogue import SeenData
 
 #: Parts of a configuration that decide what a prediction costs.
 _WHAT_COSTS = ("code", "model", "variant", "options", "dataset")
@@ -203,7 +207,7 @@ def _record(work: _Work, model: Model | None, spec: ModelSpec | None, clock: Clo
         model_info=plain(info),
         dataset_info=plain(work.dataset.info),
         cases=len(work.entries),
-        notes=[*_notes(cell, info, work.dataset.info), *_left_out(work.dataset)],
+        notes=[*_notes(cell, info, work.dataset.info, hashes["data set"]), *_left_out(work.dataset)],
         provenance=provenance(clock, hashes=hashes, seeds={"cell": cell.seed, "split": cell.dataset.split.seed}),
         parameters_built=_parameters(model),
         trained_here=cell.trains,
@@ -220,7 +224,29 @@ def _left_out(dataset: Dataset) -> list[str]:
     return [f"Left out by the data set: {case}: {without_folders(reason)}" for case, reason in excluded.items()]
 
 
-def _notes(cell: Cell, info: ModelInfo, dataset: DatasetInfo) -> list[str]:
+def _status(weights: Path, dataset: str, fingerprint: str) -> SeenData:
+    """What is known about a data set in the training of a weights file of the user's."""
+    from oncoseg.weights import catalogue
+    from oncoseg.weights.loading import SAFE_SUFFIX
+    from oncoseg.weights.trained import read_checkpoint
+
+    digest = sha256(weights)
+    for known in catalogue.entries():
+        if known.member_sha256 == digest:
+            return known.status_on(dataset)
+    about = read_checkpoint(weights).about if weights.suffix == SAFE_SUFFIX else None
+    if about is not None and about.dataset == fingerprint:
+        return catalogue.SeenData(dataset, "listed", f"{weights.name} was trained on cases of this very data set")
+    return catalogue.SeenData(dataset, "unknown", f"{weights.name} does not say on which cases it was trained")
+
+
+def _seen(info: ModelInfo, dataset: DatasetInfo, line: SeenData) -> list[str]:
+    if line.status == "clean":
+        return []
+    return [f"{info.title}: {dataset.name} in its training data is {line.status}: {line.source}."]
+
+
+def _notes(cell: Cell, info: ModelInfo, dataset: DatasetInfo, fingerprint: str) -> list[str]:
     notes = [dataset.warning] if dataset.warning else []
     if cell.model is None:
         notes.append("Each reader is compared with what at least half of the other readers marked.")
@@ -228,9 +254,9 @@ def _notes(cell: Cell, info: ModelInfo, dataset: DatasetInfo) -> list[str]:
     if info.weights is not None and cell.model.weights is None:
         from oncoseg.weights.catalogue import entry
 
-        seen = entry(info.weights).status_on(dataset.name)
-        if seen.status != "clean":
-            notes.append(f"{info.title}: {dataset.name} in its training data is {seen.status}: {seen.source}.")
+        notes += _seen(info, dataset, entry(info.weights).status_on(dataset.name))
+    elif cell.model.weights is not None:
+        notes += _seen(info, dataset, _status(cell.model.weights, dataset.name, fingerprint))
     elif info.trainable and not cell.trains and cell.model.weights is None:
         notes.append(f"{info.title} is scored with random weights: nothing was trained.")
     return notes
