@@ -217,6 +217,14 @@ class Excluding(Protocol):
     """Case -> reason; these are not among `entries`."""
 
 
+@runtime_checkable
+class Damaged(Protocol):
+    """A data set that goes on without files it could not read, and says which: its users fail at the end."""
+
+    damaged: Mapping[str, str]
+    """Case, or file that belongs to no case, -> what is wrong. Cases are among `excluded` too."""
+
+
 class Measured(NamedTuple):
     """A metric's value, or None with the reason why it is undefined."""
 

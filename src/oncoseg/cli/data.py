@@ -40,11 +40,10 @@ def check(
             [[f.case, f.severity, f.message] for f in findings],
         )
     errors = {f.case for f in findings if f.severity == "error"}
-    say(f"{len(opened.entries())} cases, {len(findings)} findings, {len(errors)} cases with errors")
+    found = len({*(e.case for e in opened.entries()), *errors})
+    say(f"{found} cases, {len(findings)} findings, {len(errors)} cases with errors")
     if errors:
-        raise PartialFailureError(
-            f"{len(errors)} of {len(opened.entries())} cases cannot be used: {', '.join(sorted(errors)[:5])}"
-        )
+        raise PartialFailureError(f"{len(errors)} of {found} cases cannot be used: {', '.join(sorted(errors)[:5])}")
 
 
 @app.command("import")
@@ -84,9 +83,8 @@ def _tell(result: ImportResult) -> None:
     counts = f"{len(result.imported)} written, {len(result.skipped)} already there, {len(result.failed)} failed"
     say(f"{result.target}: {counts}, {len(result.excluded)} left out by the data set")
     for case, reason in result.excluded.items():
-        say(f"  left out {case}: {reason}")
-    if result.failed:
-        lines = "\n".join(f"  {case}: {reason}" for case, reason in result.failed.items())
-        raise PartialFailureError(
-            f"{len(result.failed)} cases could not be read; the others are in {result.target}.\n{lines}"
-        )
+        if case not in result.damaged:
+            say(f"  left out {case}: {reason}")
+    if unread := {**result.failed, **result.damaged}:
+        lines = "\n".join(f"  {case}: {reason}" for case, reason in unread.items())
+        raise PartialFailureError(f"{len(unread)} cases could not be read; the others are in {result.target}.\n{lines}")

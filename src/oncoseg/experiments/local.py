@@ -58,7 +58,8 @@ class RunSummary:
         output: folder of the run.
         planned: every cell with its line and its estimate, in the order of the matrix.
         ran: labels of the cells that were finished by this call.
-        failed_cases: "cell: case: error" of every failed case in finished cells.
+        failed_cases: "cell: case: error" of every failed case in finished cells, "data set: case: error" of those
+            that the data set left out because their files are damaged.
     """
 
     output: Path
@@ -260,7 +261,7 @@ class _Run:
         write_json(self.output / PROVENANCE, plain(record))
 
     def _failed_cases(self) -> list[str]:
-        found = []
+        found = list(dict.fromkeys(line for item in self.planned for line in item.damaged))
         for item in self.planned:
             if item.line.status == "finished":
                 predictions = read_predictions(self.output / str(item.line.folder) / PREDICTIONS)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oncoseg.contracts import Dataset
+from oncoseg.contracts import Damaged, Dataset
 from oncoseg.errors import FetchError, OncosegError
 from oncoseg.experiments.identity import Identity, folder_name, identify
 from oncoseg.experiments.matrix import Cell, Matrix
@@ -28,11 +28,13 @@ class Planned:
         cell: what to run.
         line: what `matrix.json` says about it.
         seconds: estimate from earlier results, None when unknown.
+        damaged: "data set: case: reason" of what its data set could not read.
     """
 
     cell: Cell
     line: PlannedCell
     seconds: float | None = None
+    damaged: tuple[str, ...] = ()
 
 
 def survey(matrix: Matrix, output: Path) -> list[Planned]:
@@ -73,7 +75,13 @@ def _plan(cell: Cell, opened: dict[str, Dataset | OncosegError], output: Path, h
     status, reason = _state(output / folder)
     predictions = len(identity.sides.test) * cell.prompt.repeats
     line = PlannedCell(cell.label, status, reason, identity.key, folder, predictions, identity.configuration)
-    return Planned(cell, line, 0.0 if status == "finished" else _estimate(identity, predictions, history))
+    seconds = 0.0 if status == "finished" else _estimate(identity, predictions, history)
+    return Planned(cell, line, seconds, _damaged(cell.dataset_id, _open(cell, opened)))
+
+
+def _damaged(name: str, dataset: Dataset) -> tuple[str, ...]:
+    found = dataset.damaged if isinstance(dataset, Damaged) else {}
+    return tuple(f"{name}: {case}: {reason}" for case, reason in found.items())
 
 
 def _open(cell: Cell, opened: dict[str, Dataset | OncosegError]) -> Dataset:

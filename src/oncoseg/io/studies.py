@@ -62,7 +62,7 @@ class Study:
         case, patient: names; the case is the patient, numbered where a patient has several series.
         image: the series.
         drawings: in order of file name.
-        problem: why it cannot be used, None when its headers are in order.
+        problem: what is damaged or incomplete, None when its headers are in order.
     """
 
     case: str
@@ -97,13 +97,17 @@ class StudyDataset:
     Attributes:
         info: what the data set is.
         excluded: case -> reason, for everything that was found and cannot be used by its headers.
+        damaged: those of them whose files are damaged or incomplete, and damaged files of no image series.
     """
 
     def __init__(self, info: DatasetInfo, root: Path, rules: ReadingRules) -> None:
         self.info, self.root, self.rules = info, root, rules
-        studies = find_studies(root)
+        studies, strays = _studies(root)
         problems = {s.case: s.problem or _without_tumour(s, rules) for s in studies}
         self.excluded: Mapping[str, str] = {case: reason for case, reason in problems.items() if reason}
+        self.damaged: Mapping[str, str] = {s.case: s.problem for s in studies if s.problem and s.drawings} | {
+            str(path): message for path, message in strays.items()
+        }
         self._studies = {s.case: s for s in studies if s.case not in self.excluded}
         for case, reason in self.excluded.items():
             _logger.warning("%s: case %s is left out: %s", info.name, case, reason)
@@ -143,9 +147,14 @@ def find_studies(root: Path) -> list[Study]:
     Raises:
         InputError: when `root` is no folder.
     """
+    return _studies(root)[0]
+
+
+def _studies(root: Path) -> tuple[list[Study], dict[Path, str]]:
+    """The studies below a folder, and what is wrong with damaged files that lie beside no image."""
     series, damaged = _find_readable_series(root)
     images = [s for s in series if s.modality in ("CT", "MR", "PT")]
-    drawings = [d for s in series if s.modality in ("RTSTRUCT", "SEG") for d in _drawings(s, images)]
+    drawings = [d for s in series if s.modality in ("RTSTRUCT", "SEG") for d in _drawings(s, images, damaged)]
     counts = Counter(s.patient for s in images)
     numbers: Counter[str] = Counter()
     studies = []
@@ -154,8 +163,10 @@ def find_studies(root: Path) -> list[Study]:
         name = re.sub(r"[^\w.-]+", "_", image.patient) or "patient"
         case = name if counts[image.patient] == 1 else f"{name}_{numbers[image.patient]}"
         own = tuple(d for d, uid in drawings if uid == image.uid)
-        studies.append(Study(case, image.patient or name, image, own, _problem(image, own, damaged)))
-    return sorted(studies, key=lambda s: s.case)
+        studies.append(Study(case, image.patient or name, image, own, _problem(image, damaged)))
+    folders = {file.parent for image in images for file in image.files}
+    strays = {file: message for file, message in damaged.items() if file.parent not in folders}
+    return sorted(studies, key=lambda s: s.case), strays
 
 
 def read_study(study: Study, rules: ReadingRules) -> Case:
@@ -205,15 +216,15 @@ def _find_readable_series(root: Path) -> tuple[list[Series], dict[Path, str]]:
     return group_series(readable), damaged
 
 
-def _drawings(series: Series, images: Sequence[Series]) -> Iterator[tuple[Drawing, str]]:
-    """Each file of a series of drawings with the UID of the image it belongs to."""
+def _drawings(series: Series, images: Sequence[Series], damaged: dict[Path, str]) -> Iterator[tuple[Drawing, str]]:
+    """Each file of a series of drawings with the UID of the image it belongs to; damaged ones are added to those."""
     known = {s.uid for s in images}
     same_study = [s.uid for s in images if (s.patient, s.study) == (series.patient, series.study)]
     for path in series.files:
         try:
             drawing = _read_head(path, series.modality)
         except InputError as error:
-            _logger.warning("%s", error)
+            damaged[path] = str(error)
             continue
         owners = [uid for uid in drawing.series if uid in known] or same_study
         if len(owners) == 1:
@@ -250,8 +261,8 @@ def _referenced(head: pydicom.Dataset) -> Iterator[str]:
                 yield str(series.get("SeriesInstanceUID", ""))
 
 
-def _problem(image: Series, drawings: Sequence[Drawing], damaged: Mapping[Path, str]) -> str | None:
-    """What headers alone say against a study."""
+def _problem(image: Series, damaged: Mapping[Path, str]) -> str | None:
+    """What headers alone say against an image."""
     folders = {file.parent for file in image.files}
     for file, message in damaged.items():
         if file.parent in folders:  # it may be the first or last slice, which no gap would give away
@@ -260,12 +271,14 @@ def _problem(image: Series, drawings: Sequence[Drawing], damaged: Mapping[Path, 
         order_slices(image.headers)
     except InputError as error:
         return str(error)
-    return None if drawings else f"no readable RTSTRUCT or SEG refers to {image}"
+    return None
 
 
 def _without_tumour(study: Study, rules: ReadingRules) -> str | None:
     if _chosen_drawing(study, rules) is not None:
         return None
+    if not study.drawings:
+        return f"no readable RTSTRUCT or SEG refers to {study.image}"
     found = "; ".join(f"{d.path} has {', '.join(d.names) or 'no ROI'}" for d in study.drawings)
     patterns = ", ".join(rules.aliases[TUMOUR])
     return f"no ROI fits the patterns for the tumour ({patterns}): {found}. Set the option `tumour` to add a pattern."

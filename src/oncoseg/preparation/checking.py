@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from oncoseg.case import TUMOUR, Case
-from oncoseg.contracts import Dataset, Excluding
+from oncoseg.contracts import Damaged, Dataset, Excluding
 from oncoseg.errors import OncosegError
 from oncoseg.fetch import Say
 from oncoseg.lesions import regions
@@ -60,7 +60,9 @@ def check_dataset(dataset: Dataset, say: Say = lambda line: None) -> list[Findin
         Findings in order of case; empty when there is nothing to say.
     """
     excluded = dataset.excluded if isinstance(dataset, Excluding) else {}
-    findings = [Finding(case, "warning", f"left out: {reason}") for case, reason in excluded.items()]
+    damaged = dataset.damaged if isinstance(dataset, Damaged) else {}
+    findings = [Finding(case, "error", f"left out: {reason}") for case, reason in damaged.items()]
+    findings += [Finding(c, "warning", f"left out: {reason}") for c, reason in excluded.items() if c not in damaged]
     images: dict[str, tuple[str, str]] = {}
     for entry in dataset.entries():
         say(entry.case)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from oncoseg import registry
 from oncoseg.config import plain
-from oncoseg.contracts import Dataset, Excluding
+from oncoseg.contracts import Damaged, Dataset, Excluding
 from oncoseg.errors import InputError, OncosegError
 from oncoseg.fetch import Say
 from oncoseg.files import read_json, write_json
@@ -36,6 +36,7 @@ class ImportResult:
         skipped: cases that were there already.
         failed: case -> why it could not be imported.
         excluded: case -> why the data set leaves it out.
+        damaged: those of them whose files are damaged, and damaged files of no case.
     """
 
     target: Path
@@ -43,6 +44,7 @@ class ImportResult:
     skipped: tuple[str, ...]
     failed: Mapping[str, str]
     excluded: Mapping[str, str]
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
 
 def import_dataset(
@@ -103,7 +105,8 @@ def prepare(dataset: Dataset, target: Path, *, begun_with: Mapping[str, Any], sa
     excluded = dict(dataset.excluded) if isinstance(dataset, Excluding) else {}
     write_manifest(target, _manifest(dataset, begun_with, done, failed=failed, excluded=excluded))
     imported = tuple(c.case for c in done if c.case not in skipped)
-    return ImportResult(target, imported, tuple(skipped), failed, excluded)
+    damaged = dict(dataset.damaged) if isinstance(dataset, Damaged) else {}
+    return ImportResult(target, imported, tuple(skipped), failed, excluded, damaged)
 
 
 def recognise(source: Path) -> str:
