@@ -191,4 +191,15 @@ def test_other_scoring_rules_stand_beside_the_ranked_one(tmp_path, write_cell, p
     assert page.count('class="leaderboard"') == 1
     assert "scored as case3d" in page
     table = page[page.index("The same predictions under other scoring rules") :]
-    assert table.index("all_slices_empty1") < table.index(">0.99<")
+    assert table.index("all_slices_empty1@case") < table.index(">0.99<")
+
+
+def test_a_mean_of_cases_is_never_called_pooled(tmp_path, write_cell, planned):
+    folder = write_cell(tmp_path, planned())
+    scores = read_scores(folder / "scores.jsonl")
+    write_jsonl(folder / "scores.jsonl", [*scores, *(replace(s, protocol="pooled") for s in scores)])
+    page = report(tmp_path)
+    table = page[page.index("The same predictions under other scoring rules") :]
+    table = table[: table.index("</details>")]
+    assert "is not shown: pooled." in table
+    assert table.count("pooled") == 1

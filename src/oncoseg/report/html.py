@@ -9,12 +9,14 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from oncoseg.errors import InputError
+from oncoseg.evaluation.protocol import protocol
 from oncoseg.evaluation.statistics import FEW, Summary
 from oncoseg.experiments.store import CellResult, read_run
 from oncoseg.files import write_text
 from oncoseg.report import downloads, figures, plots, statements, tables
 from oncoseg.report.estimates import summary_of, why_no_interval
-from oncoseg.report.groups import LEVEL_WORDS, PRIMARY, Group, by_dataset, ledger_words, make_groups
+from oncoseg.report.groups import LEVEL_WORDS, PRIMARY, Entrant, Group, by_dataset, ledger_words, make_groups
 from oncoseg.report.pictures import Strip, gallery
 from oncoseg.report.plan import Plan, read_plan
 from oncoseg.report.tables import LeaderboardRow, MetricColumn, Shown, number
@@ -42,6 +44,7 @@ class GroupPart:
     one_patient: bool
     metrics: plots.Numbers
     protocols: plots.Numbers | None
+    pooled: list[str]
     plots: list[plots.Plot]
 
 
@@ -167,6 +170,7 @@ def _group_part(group: Group) -> GroupPart:
         one_patient=bool(patients) and max(patients) == 1,
         metrics=_metric_numbers(group, rows),
         protocols=_protocol_numbers(group, rows),
+        pooled=[p for p in _protocols(group.entrants) if _mean_of_cases(p) is None],
         plots=[plot for plot in drawn if plot is not None],
     )
 
@@ -184,19 +188,40 @@ def _metric_numbers(group: Group, rows: Sequence[LeaderboardRow]) -> plots.Numbe
 
 
 def _protocol_numbers(group: Group, rows: Sequence[LeaderboardRow]) -> plots.Numbers | None:
-    """Mean of the primary metric under every scoring rule that was run, and the spread; None when there is one."""
+    """Mean of the primary metric under every scoring rule that was run, and the spread; None when there is one.
+
+    Results hold one score a case, so a rule that pools the voxels of all cases has no column.
+    """
     by_label = {e.label: e for e in group.entrants}
     entrants = [by_label[row.label] for row in rows]
-    protocols = list(dict.fromkeys(p for e in entrants for p in e.protocols))
-    if len(protocols) < 2:
+    if len(_protocols(entrants)) < 2:
         return None
+    protocols = [p for p in _protocols(entrants) if _mean_of_cases(p) is not None]
     lines = []
     for entrant in entrants:
         means = [summary_of(entrant.under(protocol), PRIMARY).mean for protocol in protocols]
         defined = [mean for mean in means if mean is not None]
         spread = max(defined) - min(defined) if defined else None
         lines.append((Shown(None, entrant.label), *(Shown(v, number(v)) for v in (*means, spread))))
-    return plots.Numbers(("model", *protocols, "spread"), tuple(lines))
+    return plots.Numbers(("model", *(_mean_of_cases(p) or p for p in protocols), "spread"), tuple(lines))
+
+
+def _protocols(entrants: Sequence[Entrant]) -> list[str]:
+    return list(dict.fromkeys(p for e in entrants for p in e.protocols))
+
+
+def _mean_of_cases(name: str) -> str | None:
+    """What the mean over cases of a rule's scores is called; None when the rule has no such mean.
+
+    A rule that averages slices over all cases becomes its `@case` form. Rules of others keep their name.
+    """
+    try:
+        rule = protocol(name)
+    except InputError:
+        return name
+    if rule.pool == "voxels":
+        return None
+    return f"{name}@case" if rule.pool == "units" and rule.unit == "slice" else name
 
 
 def _bounds(summary: Summary) -> str:
