@@ -1,13 +1,18 @@
 """Every code block of the README and the docs runs, in order, page by page."""
 
+import json
 import os
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from markdown_it import MarkdownIt
+
+from oncoseg.prompt import Box, Click, Scribble, from_json, to_json
+from oncoseg.volume import Volume
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted([REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md")])
@@ -18,6 +23,15 @@ def blocks(page, language):
     for token in MarkdownIt().parse(page.read_text()):
         if token.type == "fence" and token.info.split()[:1] == [language]:
             yield token.content, token.info.split()[1:]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if list(blocks(p, "json"))], ids=lambda p: p.name)
+def test_prompt_files_are_read(page):
+    image = Volume.from_spacing(np.zeros((60, 260, 260), np.int16), (3.0, 1.0, 1.0), origin_mm=(-130.0, -130.0, 0.0))
+    for content, _ in blocks(page, "json"):
+        read = from_json(json.loads(content), image)
+        assert {type(p) for p in read} == {Box, Click, Scribble}
+        assert from_json(to_json(read), image) == read
 
 
 PYTHON_PAGES = [p for p in PAGES if p.parent.name != "how-to" and list(blocks(p, "python"))]

@@ -27,7 +27,10 @@ def predict(
         list[str] | None, typer.Option(help="i,j,k with an optional ,+ (inside, default) or ,- (outside). Repeatable.")
     ] = None,
     mm: Annotated[bool, typer.Option("--mm", help="Boxes and clicks are patient LPS mm (x,y,z), not voxels.")] = False,
-    prompts: Annotated[Path | None, typer.Option(help="JSON file with any prompts.")] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="JSON file of prompts: docs/reference/prompts.md. Its voxels are slice,row,column."),
+    ] = None,
     reference: Annotated[Path | None, typer.Option(help="Mask to simulate a prompt from (counted and said).")] = None,
     prompt: Annotated[str | None, typer.Option(help="Simulator for --reference, see `oncoseg prompts`.")] = None,
     label: Annotated[list[int] | None, typer.Option(help="Tumour label(s) in --reference. Repeatable.")] = None,
