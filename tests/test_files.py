@@ -81,3 +81,11 @@ def test_a_folder_is_not_a_file(tmp_path):
 def test_sha256_is_that_of_the_content(tmp_path):
     write_text(tmp_path / "a", "abc")
     assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_file_in_the_way_of_a_folder_is_named(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    for target in (tmp_path / "taken" / "a.json", tmp_path / "taken" / "deep" / "a.json"):
+        with pytest.raises(InputError, match=r"taken is not a folder"):
+            write_json(target, {})
+    assert (tmp_path / "taken").read_text() == "a file"

@@ -27,6 +27,7 @@ def written_whole(target: Path) -> Iterator[Path]:
     Raises:
         InputError: when the folder cannot be written to or the disk is full.
     """
+    require_writable(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f"{PARTIAL}-", suffix=f"-{target.name}", dir=target.parent)

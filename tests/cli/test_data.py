@@ -75,3 +75,20 @@ def test_bench_scores_the_others_and_fails(oncoseg, patients, tmp_path):
     assert "d: P2: Missing" in result.err
     lines = [json.loads(line) for line in next((tmp_path / "run").glob("*/scores.jsonl")).read_text().splitlines()]
     assert {line["case"] for line in lines} == {"P1", "P3"}
+
+
+def test_a_bad_case_is_named_once_while_it_goes_on_and_once_at_the_end(oncoseg, thorax, tmp_path):
+    folder, *_ = thorax
+    for name in ("a", "b"):
+        for kind, source in (("images", "ct"), ("masks", "tumour")):
+            (folder / "pairs" / kind).mkdir(parents=True, exist_ok=True)
+            (folder / "pairs" / kind / f"{name}.nii.gz").write_bytes((folder / f"{source}.nii.gz").read_bytes())
+    (folder / "pairs" / "images" / "b.nii.gz").write_bytes(b"")
+    result = oncoseg("data", "import", folder / "pairs", tmp_path / "prepared")
+    assert result.code == 4
+    assert result.err.count("is empty") == 2
+
+
+def test_an_unknown_layout_is_called_one(oncoseg, tmp_path):
+    result = oncoseg("data", "import", tmp_path, tmp_path / "prepared", "--layout", "pears")
+    assert (result.code, "Unknown layout 'pears'. Did you mean: pairs" in result.err) == (2, True)

@@ -12,7 +12,7 @@ from typing import Any
 from oncoseg import registry
 from oncoseg.config import plain
 from oncoseg.contracts import Damaged, Dataset, Excluding
-from oncoseg.errors import InputError, OncosegError
+from oncoseg.errors import InputError, OncosegError, UnknownNameError
 from oncoseg.fetch import Say
 from oncoseg.files import read_json, write_json
 from oncoseg.io.dicom_header import read_header
@@ -72,6 +72,8 @@ def import_dataset(
     if not source.is_dir():
         raise InputError(f"{source} is not a folder. Give the folder of the data set to import.")
     chosen = recognise(source) if layout == "auto" else {"pairs": "folder"}.get(layout, layout)
+    if chosen not in registry.names("datasets"):
+        raise UnknownNameError("layout", layout, ["auto", "pairs", *registry.names("datasets")])
     dataset: Dataset = registry.load("datasets", chosen).build(root=source, **options)
     return prepare(dataset, target, begun_with={"layout": chosen, "options": plain(options)}, say=say)
 
@@ -144,7 +146,6 @@ def _import_case(dataset: Dataset, case: str, target: Path, failed: dict[str, st
         return write_case(target, dataset.load(case))
     except OncosegError as error:
         failed[case] = str(error)
-        _logger.warning("case %s was not imported: %s", case, error)
         return None
 
 
