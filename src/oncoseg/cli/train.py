@@ -48,14 +48,14 @@ def train(
     asked = {"steps": steps, "epochs": epochs, "batch": batch, "device": device, **parse_settings(loop or [])}
     config = _config(asked, seed)
     opened = open_dataset(dataset, data or [])
-    sides = _split(split, out, opened, test=test, validation=validation, seed=seed)
-    entries = opened.entries()
-    training = cases_of(training_fraction(sides.train, fraction, seed), entries)
-    held = cases_of(sides.validation, entries)
     _seed_everything(seed)
     built = open_model(model, None, settings or [])
     if not isinstance(built, Trainable):
         raise InputError(f"{model} cannot be trained. `oncoseg models` says which can.")
+    sides = _split(split, out, opened, test=test, validation=validation, seed=seed)
+    entries = opened.entries()
+    training = cases_of(training_fraction(sides.train, fraction, seed), entries)
+    held = cases_of(sides.validation, entries)
     say(
         f"{built.info.full_name}: {len(training)} cases to train on, {len(held)} to choose weights, "
         f"{len(cases_of(sides.test, entries))} kept for testing ({out / 'split.json'})"

@@ -32,7 +32,7 @@ class Descent:
 
     def __init__(self, model: Trainable, config: TrainConfig) -> None:
         self.model, self.config = model, config
-        self.device = _device(config.device)
+        self.device = require_device(config.device)
         model.network.to(self.device)
         self.groups = {name: [p for p in group if p.requires_grad] for name, group in model.parameter_groups().items()}
         for name in config.group_rates:
@@ -137,7 +137,12 @@ def _seed(place: list[int]) -> int:
     return int(np.random.SeedSequence(place).generate_state(1, np.uint32)[0])
 
 
-def _device(name: str) -> torch.device:
+def require_device(name: str) -> torch.device:
+    """The device of a name; `auto` is an accelerator where torch sees one, and the CPU elsewhere.
+
+    Raises:
+        ConfigError: for a device that is not there.
+    """
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:

@@ -16,7 +16,7 @@ from oncoseg.contracts import Trainable
 from oncoseg.errors import ConfigError, InputError
 from oncoseg.training import record
 from oncoseg.training.checkpoint import Counters, load_state, save_state
-from oncoseg.training.descent import Descent, repeatable
+from oncoseg.training.descent import Descent, repeatable, require_device
 from oncoseg.training.loader import Samples, batches
 from oncoseg.training.record import Line, TrainResult
 from oncoseg.training.schedule import rate_factor
@@ -94,6 +94,7 @@ def train(
         "validation_cases": len(validation),
         "dataset": dataset,
     }
+    require_device(config.device)
     record.claim(folder, asked)
     result = record.finished(folder)
     if result is not None:

@@ -77,7 +77,8 @@ class TrainConfig:
         }
         for rule, kept in rules.items():
             if not kept:
-                raise ConfigError(f"training: {rule}; got {plain(self)}.")
+                held = ", ".join(f"{name} = {value}" for name, value in plain(self).items() if name in rule)
+                raise ConfigError(f"training: {rule}; got {held}.")
 
     def total_steps(self, cases: int) -> int:
         """Optimiser steps of a training on so many cases; epochs are rounded up to whole steps."""

@@ -1,0 +1,33 @@
+import pytest
+
+PHANTOM = ["--data", "cases=3", "--data", "shape=[16,48,48]", "--data", "spacing=[10.0,8.0,8.0]"]
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "reason"),
+    [
+        ("unt", [], "Did you mean: unet"),
+        ("filled_box", [], "cannot be trained"),
+        ("unet", ["--set", "bse=4"], "Did you mean: base"),
+    ],
+)
+def test_a_start_that_fails_leaves_nothing_behind(oncoseg, tmp_path, model, more, reason):
+    result = oncoseg("train", model, "phantom", "--out", tmp_path / "t", "--steps", 1, *PHANTOM, *more)
+    assert result.code == 2
+    assert reason in result.err
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_wrong_device_does_not_claim_the_folder(oncoseg, tmp_path):
+    common = ["train", "unet", "phantom", "--out", tmp_path / "t", "--steps", 1, "--set", "base=4", *PHANTOM]
+    common += ["--set", "spacing=8.0", "--set", "patch=32", "--validation", 0, "--batch", 1]
+    wrong = oncoseg(*common, "--device", "cudx")
+    assert (wrong.code, "Device 'cudx' cannot be used here" in wrong.err) == (2, True)
+    assert oncoseg(*common, "--device", "cpu").code == 0
+
+
+def test_a_wrong_setting_is_shown_without_the_right_ones(oncoseg, tmp_path):
+    result = oncoseg("train", "unet", "phantom", "--out", tmp_path / "t", "--steps", 1, "--train", "learning_rate=-3")
+    assert result.code == 2
+    assert "learning_rate = -3.0" in result.err
+    assert "schedule" not in result.err
