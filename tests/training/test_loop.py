@@ -135,13 +135,17 @@ def test_workers_and_lazy_cases_do_not_change_the_weights(make_model, cases, tmp
     assert sha256(plain.checkpoint) == sha256(other.checkpoint)
 
 
-def test_another_configuration_in_the_folder_is_an_error(make_model, cases, tmp_path):
+def test_another_configuration_in_the_folder_is_an_error(make_model, make_case, cases, tmp_path):
     train(make_model(), training=cases, config=short(), folder=tmp_path)
     before = sha256(tmp_path / CHECKPOINT)
     with pytest.raises(ConfigError, match=r"config\.learning_rate is 0\.001, asked for 0\.01"):
         train(make_model(), training=cases, config=short(learning_rate=0.01), folder=tmp_path)
     with pytest.raises(ConfigError, match=r"options\.base is 4, asked for 8"):
         train(make_model(base=8), training=cases, config=short(), folder=tmp_path)
+    with pytest.raises(ConfigError, match=r"holds another training: cases is"):
+        train(make_model(), training=[*cases[:2], make_case(7)], config=short(), folder=tmp_path)
+    with pytest.raises(ConfigError, match=r"start is None, asked for 'ab'"):
+        train(make_model(), training=cases, config=short(), folder=tmp_path, start="ab")
     assert sha256(tmp_path / CHECKPOINT) == before
 
 

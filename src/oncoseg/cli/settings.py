@@ -25,12 +25,11 @@ def open_model(name: str, weights: Path | None, settings: list[str], *, trained:
         InputError: for weights that are missing or do not fit.
     """
     options = parse_settings(settings)
-    place = Path(name)
-    named = registry.split_variant(name)[0] in registry.names("models")  # a folder called unet is not meant
-    if not named and (place.exists() or place.suffix in (".safetensors", ".pth", ".pt")):
+    checkpoint = checkpoint_of(name)
+    if checkpoint is not None:
         if weights is not None:
             raise InputError(f"{name} is a checkpoint already; leave --weights out or give the model's name.")
-        name, weights = _described(place)
+        name, weights = _described(checkpoint), checkpoint
     if weights is not None and not weights.exists():
         raise InputError(f"Weights {weights} do not exist. Check the path.")
     base, variant = registry.split_variant(name)
@@ -50,18 +49,26 @@ def open_model(name: str, weights: Path | None, settings: list[str], *, trained:
     return model
 
 
-def _described(place: Path) -> tuple[str, Path]:
-    """The model's name and the file of a checkpoint that says what it is."""
+def checkpoint_of(name: str) -> Path | None:
+    """The file that is meant by the path of a checkpoint or training folder; None for the name of a model."""
+    place = Path(name)
+    named = registry.split_variant(name)[0] in registry.names("models")  # a folder called unet is not meant
+    if named or not (place.exists() or place.suffix in (".safetensors", ".pth", ".pt")):
+        return None
+    return place / "checkpoint.safetensors" if place.is_dir() else place
+
+
+def _described(place: Path) -> str:
+    """The model's name as a checkpoint says it."""
     from oncoseg.weights.trained import read_checkpoint
 
-    place = place / "checkpoint.safetensors" if place.is_dir() else place
     about = read_checkpoint(place).about
     if about is None:
         raise InputError(
             f"{place} does not say which model it belongs to. Name the model and give the file: "
             f"oncoseg predict MODEL IMAGE --weights {place}."
         )
-    return f"{about.model}.{about.variant}" if about.variant else about.model, place
+    return f"{about.model}.{about.variant}" if about.variant else about.model
 
 
 def open_dataset(name: str, settings: list[str]) -> Dataset:

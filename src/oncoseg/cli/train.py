@@ -37,11 +37,12 @@ def train(
 ) -> None:
     """Train a model. Can be killed at any time; the same command goes on and ends with the same weights."""
     from oncoseg.cli.progress import training_bar
-    from oncoseg.cli.settings import open_dataset, open_model
+    from oncoseg.cli.settings import checkpoint_of, open_dataset, open_model
     from oncoseg.config import parse_settings
     from oncoseg.contracts import Trainable
     from oncoseg.errors import InputError
     from oncoseg.experiments.splits import cases_of, training_fraction
+    from oncoseg.files import sha256
     from oncoseg.training.loader import CasesOnDemand
     from oncoseg.training.loop import train as run
 
@@ -49,6 +50,7 @@ def train(
     config = _config(asked, seed)
     opened = open_dataset(dataset, data or [])
     _seed_everything(seed)
+    checkpoint = checkpoint_of(model)
     built = open_model(model, None, settings or [])
     if not isinstance(built, Trainable):
         raise InputError(f"{model} cannot be trained. `oncoseg models` says which can.")
@@ -68,6 +70,7 @@ def train(
             config=config,
             folder=out,
             dataset=opened.fingerprint(),
+            start=None if checkpoint is None else sha256(checkpoint),
             progress=progress,
         )
     best = "" if result.best is None else f", best validation Dice {result.best:.3f}"

@@ -71,6 +71,7 @@ def _train(
         config=training_config(cell.train or {}, cell.seed),
         folder=folder,
         dataset=identity.configuration["dataset"]["fingerprint"],
+        start=identity.configuration["weights"],
         progress=tell,
     )
     return result.checkpoint

@@ -43,6 +43,11 @@ class CasesOnDemand(Sequence[Case]):
     def __len__(self) -> int:
         return len(self._names)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the cases, in order; nothing is read."""
+        return list(self._names)
+
     @overload
     def __getitem__(self, index: int) -> Case: ...
     @overload
@@ -58,6 +63,11 @@ class CasesOnDemand(Sequence[Case]):
                 self._kept.popitem(last=False)
         self._kept.move_to_end(name)
         return self._kept[name]
+
+
+def names_of(cases: Sequence[Case]) -> list[str]:
+    """Names of cases, in order; cases on demand are not read for it."""
+    return cases.names if isinstance(cases, CasesOnDemand) else [case.name for case in cases]
 
 
 class Samples(Dataset[Sample]):

@@ -17,7 +17,7 @@ from oncoseg.errors import ConfigError, InputError
 from oncoseg.training import record
 from oncoseg.training.checkpoint import Counters, load_state, save_state
 from oncoseg.training.descent import Descent, repeatable, require_device
-from oncoseg.training.loader import Samples, batches
+from oncoseg.training.loader import Samples, batches, names_of
 from oncoseg.training.record import Line, TrainResult
 from oncoseg.training.schedule import rate_factor
 from oncoseg.training.settings import INDIFFERENT, TrainConfig
@@ -57,6 +57,7 @@ def train(
     config: TrainConfig,
     folder: Path,
     dataset: str | None = None,
+    start: str | None = None,
     validate: Validate | None = None,
     progress: Callable[[Progress], None] = lambda told: None,
 ) -> TrainResult:
@@ -73,6 +74,7 @@ def train(
         config: how.
         folder: for checkpoint, log and state; made when missing.
         dataset: fingerprint of the data, written into the checkpoint.
+        start: SHA-256 of the weights the model begins with; None when they are new.
         validate: score of one case, the higher the better; None takes the Dice of `predict` without prompts.
         progress: told after every step.
 
@@ -90,9 +92,10 @@ def train(
         "model": model.info.full_name,
         "options": plain(model.options()),
         "config": {key: value for key, value in plain(config).items() if key not in INDIFFERENT},
-        "cases": len(training),
-        "validation_cases": len(validation),
+        "cases": names_of(training),
+        "validation_cases": names_of(validation),
         "dataset": dataset,
+        "start": start,
     }
     require_device(config.device)
     record.claim(folder, asked)

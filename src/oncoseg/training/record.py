@@ -93,7 +93,9 @@ def claim(folder: Path, asked: Mapping[str, Any]) -> None:
         return
     wanted, found = (_flat(side) for side in (asked, held))
     differing = [key for key in {**wanted, **found} if wanted.get(key) != found.get(key)]
-    shown = "; ".join(f"{key} is {found.get(key)!r}, asked for {wanted.get(key)!r}" for key in differing[:3])
+    shown = "; ".join(
+        f"{key} is {_short(found.get(key))}, asked for {_short(wanted.get(key))}" for key in differing[:3]
+    )
     raise ConfigError(f"{folder} holds another training: {shown}. Choose another folder or remove it.")
 
 
@@ -141,6 +143,11 @@ def finished(folder: Path) -> TrainResult | None:
         return None
     held = read_json(source)
     return fill(TrainResult, held | {"checkpoint": str(folder / held["checkpoint"])}, str(source))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
