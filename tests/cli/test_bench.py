@@ -41,3 +41,36 @@ def test_names_that_would_lead_out_of_the_folder_are_refused(oncoseg, matrix, na
     result = oncoseg("bench", matrix(**names), "--dry-run")
     assert result.code == 2
     assert f"'{next(iter(names.values())).strip(chr(34))}' names the run or a data set" in result.err
+
+
+def test_a_disk_that_fills_up_in_a_cell_is_one_message_and_no_broken_line(oncoseg, matrix, tmp_path, monkeypatch):
+    import errno
+    import os
+
+    command = ["bench", matrix(more='weights = "odd.pth"'), "--out", "run", "--no-report"]
+    (tmp_path / "odd.pth").write_bytes(b"no weights")  # the cell fails, which is noted
+    assert oncoseg(*command).code == 4
+    noted = next((tmp_path / "run").glob("*/attempts.jsonl"))
+    before = noted.read_bytes()
+    replace = os.replace
+
+    def full(source, target):
+        if str(target).endswith("attempts.jsonl"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    result = oncoseg(*command)
+    assert result.code == 2
+    assert "attempts.jsonl: No space left on device" in result.err
+    assert noted.read_bytes() == before
+
+
+def test_what_no_verb_foresees_of_files_is_still_one_message(oncoseg, matrix, monkeypatch):
+    def unreadable(*_):
+        raise PermissionError(13, "Permission denied", "m.toml")
+
+    monkeypatch.setattr("oncoseg.experiments.matrix.load_matrix", unreadable)
+    result = oncoseg("bench", matrix())
+    assert result.code == 1
+    assert result.err.startswith("oncoseg: m.toml: Permission denied.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -63,6 +64,17 @@ def run() -> None:
     except OncosegError as error:
         print(f"oncoseg: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(OncosegError.exit_code)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(
+            f"oncoseg: {place}{error.strerror or error}. Check that it can be read and written, and free some space "
+            "if the disk is full.",
+            file=sys.stderr,
+        )
+        sys.exit(OncosegError.exit_code)
     except MemoryError as error:
         print(
             f"oncoseg: not enough memory: {error}. Crop the image, choose a coarser spacing, or use a larger machine.",

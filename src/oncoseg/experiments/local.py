@@ -35,7 +35,7 @@ from oncoseg.experiments.store import (
     is_finished,
     write_plan,
 )
-from oncoseg.files import write_json
+from oncoseg.files import write_json, write_text
 from oncoseg.score import read_predictions
 
 LOG = "log.txt"
@@ -201,8 +201,9 @@ class _Run:
     def _note_failure(self, folder: Path, error: OncosegError) -> list[str]:
         kind = "crash" if isinstance(error, CrashError) else "error"
         record = {"at": now(), "kind": kind, "error": without_folders(str(error))}
-        with (folder / ATTEMPTS).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record) + "\n")
+        target = folder / ATTEMPTS
+        before = target.read_text(encoding="utf-8") if target.exists() else ""
+        write_text(target, before + json.dumps(record) + "\n")
         return failures(folder)
 
     def _fetch(self, missing: Sequence[int]) -> None:
