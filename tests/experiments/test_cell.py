@@ -4,9 +4,12 @@ import json
 
 import pytest
 
+from oncoseg.contracts import Entry
 from oncoseg.errors import InputError
 from oncoseg.experiments.cell import ChangedError, run_cell
 from oncoseg.experiments.matrix import HUMAN_READER
+from oncoseg.experiments.sides import chosen_entries
+from oncoseg.experiments.specs import DatasetSpec
 from oncoseg.experiments.store import MASKS, is_finished, read_cell
 from oncoseg.io.images import read_mask
 
@@ -131,6 +134,17 @@ def test_cost_is_measured_once_for_cells_that_share_it(matrix_of, tmp_path):
     assert costs[0] == costs[1]
     assert costs[0].seconds_median is not None
     assert len(list((tmp_path / "costs").iterdir())) == 1
+
+
+def test_a_case_whose_name_looks_like_a_draw_is_refused(tmp_path):
+    spec = DatasetSpec("phantom", options={"cases": 1})
+
+    class Named:
+        def entries(self):
+            return [Entry("scan~1", "ann"), Entry("scan~2", "bob")]
+
+    with pytest.raises(InputError, match=r"'scan~1'.*Rename"):
+        chosen_entries(spec, Named())
 
 
 def test_a_finished_cell_is_not_run_again(matrix_of, tmp_path):

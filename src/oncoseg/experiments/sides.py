@@ -76,6 +76,12 @@ def chosen_entries(spec: DatasetSpec, dataset: Dataset) -> list[Entry]:
     """The cases a matrix uses of a data set; raises as `sides`."""
     entries = list(dataset.entries())
     known = {e.case for e in entries}
+    for name in sorted(known):
+        if "~" in name:
+            raise InputError(
+                f"Case '{name}' of data set {spec.use}: in results ~ stands between a case and its draw or reader. "
+                "Rename its files, e.g. with _ in place of ~."
+            )
     for name in spec.cases:
         if name not in known:
             raise UnknownNameError(f"case of data set {spec.use}", name, known)
