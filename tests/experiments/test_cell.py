@@ -136,6 +136,13 @@ def test_cost_is_measured_once_for_cells_that_share_it(matrix_of, tmp_path):
     assert len(list((tmp_path / "costs").iterdir())) == 1
 
 
+def test_prompts_that_show_the_model_more_are_measured_on_their_own(matrix_of, tmp_path):
+    cells = BOXED.replace("prompt=", 'prompt=["box", { use="box", per="slice" }, ').replace("}\n", "}]\n")
+    for cell in matrix_of(cells, overrides=["cost=true"]).plan():
+        run_cell(cell, tmp_path)
+    assert len(list((tmp_path / "costs").iterdir())) == 2
+
+
 def test_a_case_whose_name_looks_like_a_draw_is_refused(tmp_path):
     spec = DatasetSpec("phantom", options={"cases": 1})
 

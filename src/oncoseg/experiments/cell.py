@@ -160,12 +160,16 @@ def _score_all(work: _Work, masks: Callable[[Case], Iterator[Shown]]) -> list[Sc
 
 
 def _cost(work: _Work, spec: ModelSpec, scored: list[Scored]) -> Cost:
-    """Measured on the first case that got its prompts; cells that differ in nothing that costs share it."""
+    """Measured on the first case that got its prompts; shared by cells that differ in what costs nothing.
+
+    Boxes of different jitter share the measurement of the first of them.
+    """
     prediction = next((s.prediction for s in scored if s.scores and not s.prediction.ledger.silent_slices), None)
     if prediction is None:
         return _no_cost("no case was predicted")
     case = prediction.case.partition("~")[0]
-    key = content_key([work.identity.configuration[n] for n in _WHAT_COSTS] + [case])
+    given = {name: value for name, value in work.cell.prompt.options.items() if name != "jitter_mm"}
+    key = content_key([work.identity.configuration[n] for n in _WHAT_COSTS] + [case, work.cell.dataset.roi, given])
     shared = (
         work.folder.parent / COSTS / f"{key[:8]}{'' if work.cell.prompt.info is None else work.cell.prompt.use}.json"
     )
