@@ -73,7 +73,9 @@ def test_one_seed_displaces_in_the_same_direction_at_every_jitter():
 def test_boxes_stay_inside_the_image_and_are_never_empty():
     mask = reference((0, 0, 50), (19, 59, 0), size=(1, 1, 1))
     for seed in range(100):
-        for only in boxes(mask, seed, jitter_mm=40):
+        found = boxes(mask, seed, jitter_mm=40)
+        assert len(found) == 2
+        for only in found:
             only.require_inside(mask)
 
 
