@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oncoseg.cli.show import say
+from oncoseg.cli.show import in_mm, say
 
 if TYPE_CHECKING:
     from oncoseg.volume import Volume
@@ -38,8 +38,7 @@ def convert(
     if spacing is not None:
         volume = _resampled(volume, spacing, mask)
     write_volume(out, volume)
-    shown = " x ".join(f"{s:.3g}" for s in volume.spacing)
-    say(f"wrote {out}: {volume.shape} (slice, row, column), spacing {shown} mm")
+    say(f"wrote {out}: {volume.shape} (slice, row, column), spacing {in_mm(volume)} mm")
 
 
 def _drawn(source: Path, image: Path, roi: str | None) -> Volume:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oncoseg.cli.show import say
+from oncoseg.cli.show import in_mm, say
 
 if TYPE_CHECKING:
     from oncoseg.prompt import Prompt
@@ -54,7 +54,7 @@ def predict(
     volume = read_image(image)
     given = [*_typed(box or [], click or [], mm, volume), *_from_file(prompts, volume)]
     given += _simulated(reference, prompt, label, seed, volume, image)
-    say(f"{chosen.info.full_name} on {image} {volume.shape}, spacing {_show(volume)} mm: {ledger_of(given).label}")
+    say(f"{chosen.info.full_name} on {image} {volume.shape}, spacing {in_mm(volume)} mm: {ledger_of(given).label}")
     probability = chosen.predict(volume, given)
     result = probability if probabilities else probability.with_voxels(probability.voxels > threshold)
     write_volume(out, result)
@@ -108,7 +108,3 @@ def _simulated(
         )
     say(f"prompts simulated from the reference: {json.dumps([str(p) for p in made[:3]])}{' ...' if made[3:] else ''}")
     return made
-
-
-def _show(volume: Volume) -> str:
-    return " x ".join(f"{s:.3g}" for s in volume.spacing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from oncoseg.volume import Volume
 
 
 def say(line: str) -> None:
@@ -44,3 +47,8 @@ def print_entries(rows: Sequence[tuple[str, Sequence[str], str]]) -> None:
         line = Text.assemble((name, "bold"), "  ", (" · ".join(f for f in facts if f), "cyan"))
         console.print(line)
         console.print(Padding(escape(what), (0, 0, 0, 4)))
+
+
+def in_mm(volume: Volume) -> str:
+    """The spacing of a volume, array order, e.g. "3 x 0.977 x 0.977"."""
+    return " x ".join(f"{s:.3g}" for s in volume.spacing)

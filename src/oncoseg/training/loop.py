@@ -14,6 +14,8 @@ from oncoseg.case import Case
 from oncoseg.config import plain
 from oncoseg.contracts import Trainable
 from oncoseg.errors import ConfigError, InputError
+from oncoseg.evaluation.metrics.dice import dice
+from oncoseg.evaluation.pair import MaskPair
 from oncoseg.training import record
 from oncoseg.training.checkpoint import Counters, load_state, save_state
 from oncoseg.training.descent import Descent, repeatable, require_device
@@ -112,10 +114,9 @@ def train(
 
 def tumour_dice(model: Trainable, case: Case) -> float | None:
     """Dice of `predict` at probability 0.5 against the tumour mask; None when both are empty."""
-    predicted = model.predict(case.image).voxels >= 0.5
-    reference = case.mask().voxels
-    size = int(predicted.sum()) + int(reference.sum())
-    return 2 * int((predicted & reference).sum()) / size if size else None
+    probability = model.predict(case.image)
+    predicted = probability.with_voxels(probability.voxels >= 0.5)
+    return dice(MaskPair(case.mask(), predicted).counts).value
 
 
 class _Course:
