@@ -4,7 +4,8 @@ A shelf is a package and a thing on it is one file; the file offers the names be
 
 | shelf | the file defines |
 |---|---|
-| `oncoseg.models` | `INFOS: tuple[ModelInfo, ...]` (first = default) and `build(variant, *, weights, **options)` |
+| `oncoseg.models` | `INFOS: tuple[ModelInfo, ...]` (first = default) and `build(variant, *, weights, **options)`; \
+what can be trained also `RECIPES: dict[str, Recipe]` |
 | `oncoseg.datasets` | `INFO: DatasetInfo` and `build(**options) -> Dataset` |
 | `oncoseg.evaluation.metrics` | `INFO: MetricInfo` and `METRIC: Metric`, or `build(parameter) -> Metric` |
 | `oncoseg.prompts` | `INFO: SimulatorInfo` and `build(**options) -> Simulator` |
@@ -52,6 +53,8 @@ class ModelInfo:
         weights: id of the catalogue entry that makes it usable untrained, None otherwise.
         recipe: published hyper-parameters, value per name.
         reference_use: what it must be given, in words, for the reference ledger.
+        counted_with: options of `build` under which `parameters` is counted, where the paper's differ from the
+            defaults.
     """
 
     name: str
@@ -69,11 +72,33 @@ class ModelInfo:
     weights: str | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     reference_use: str = "none"
+    counted_with: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def full_name(self) -> str:
         """`name.variant`, or `name` alone when there is one variant."""
         return f"{self.name}.{self.variant}" if self.variant else self.name
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a paper trained a model, complete.
+
+    Attributes:
+        source: paper, and section or table.
+        options: of the model's `build`.
+        training: fields of `oncoseg.training.settings.TrainConfig`.
+        assumed: names among `options` and `training` that the source does not give; every use prints them.
+        variants: of the model that it is for; empty for all.
+        notes: what the user should know, e.g. what the source leaves open.
+    """
+
+    source: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    notes: str = ""
 
 
 class Model(Protocol):
@@ -122,6 +147,15 @@ class Trainable(Model, Protocol):
 
     def options(self) -> dict[str, Any]:
         """The plain options `build` needs to make this model again."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A trainable model whose `samples` want cases on the network's grid; making one is slow and done once."""
+
+    def prepare(self, case: Case) -> Case:
+        """The case as `samples` wants it: resampled, grey values normalised (float32); never given to `predict`."""
         ...
 
 

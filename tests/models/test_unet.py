@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from oncoseg.case import Case
+from oncoseg.dense.preparing import normalised
 from oncoseg.errors import ConfigError, InputError, UnknownNameError
 from oncoseg.models import unet
 from oncoseg.prompt import Click
 from oncoseg.volume import Volume
 from oncoseg.weights.trained import About, write_checkpoint
 
-SMALL = {"base": 4, "norm": "instance", "patch": 32, "dropout": 0.0, "spacing": None, "scale": 0.0}
+SMALL = {"base": 4, "norm": "instance", "patch": 32, "dropout": 0.0, "spacing": None}
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +28,10 @@ def ball_case(shape=(6, 40, 36), spacing=(3.0, 1.0, 1.0)):
     voxels[mask] = 40
     image = Volume.from_spacing(voxels, spacing)
     return Case("ball", "p1", image, {"tumour": image.with_voxels(mask)})
+
+
+def samples_of(model, case, *, seed=0):
+    return list(model.samples(model.prepare(case), np.random.default_rng(seed)))
 
 
 @pytest.mark.parametrize("info", unet.INFOS, ids=lambda info: info.variant)
@@ -81,13 +86,14 @@ def test_predicting_leaves_training_mode_as_it_was():
 
 def test_samples_are_patches_with_their_mask():
     model = unet.build(**SMALL | {"tumour_share": 1.0})
-    samples = list(model.samples(ball_case(), np.random.default_rng(0)))
+    samples = samples_of(model, ball_case())
     assert len(samples) == 6
     for sample in samples:
-        assert sample["image"].shape == sample["tumour"].shape == (1, 32, 32)
-        assert sample["image"].dtype == sample["tumour"].dtype == np.float32
-        assert sample["tumour"].sum() > 0
-        inside = sample["image"][sample["tumour"] > 0]
+        assert sample["image"].shape == (1, 32, 32)
+        assert sample["classes"].shape == (32, 32)
+        assert sample["image"].dtype == np.float32
+        assert sample["classes"].sum() > 0
+        inside = sample["image"][0][sample["classes"] > 0]
         np.testing.assert_allclose(inside, (40 + 1000) / 2000)
 
 
@@ -99,36 +105,26 @@ def test_the_share_of_tumour_slices_is_an_option(share, expected):
     image = Volume.from_spacing(np.zeros(shape, np.int16), (1, 1, 1))
     case = Case("one slice", "p", image, {"tumour": image.with_voxels(mask)})
     model = unet.build(**SMALL | {"tumour_share": share})
-    found = [s["tumour"].any() for s in model.samples(case, np.random.default_rng(3))]
+    found = [s["classes"].any() for s in samples_of(model, case, seed=3)]
     assert np.mean(found) == pytest.approx(expected, abs=0.1)
 
 
 def test_a_case_without_tumour_still_gives_samples():
     case = ball_case()
     empty = Case("e", "p", case.image, {"tumour": case.image.with_voxels(np.zeros(case.image.shape, bool))})
-    sample = next(unet.build(**SMALL).samples(empty, np.random.default_rng(0)))
-    assert sample["tumour"].sum() == 0
-
-
-def test_scale_enlarges_image_and_mask_together():
-    model = unet.build(**SMALL | {"scale": 0.3, "tumour_share": 1.0, "patch": 64})
-    areas = [s["tumour"].sum() for s in model.samples(ball_case(), np.random.default_rng(0))]
-    sizes = [(s["image"] > 0.3).sum() for s in model.samples(ball_case(), np.random.default_rng(0))]
-    assert max(areas) > 1.3 * min(areas)
-    np.testing.assert_allclose(areas, sizes, rtol=0.15)
+    assert not any(s["classes"].any() for s in samples_of(unet.build(**SMALL), empty))
 
 
 def test_primakov_sees_grey_levels_of_25_hu():
     model = unet.build("primakov", **SMALL)
-    grey = model._grey(np.array([-1200, -1000, -976, -975, 0, 149, 150, 900], np.int16))
+    grey = normalised(np.array([-1200, -1000, -976, -975, 0, 149, 150, 900], np.int16), model.settings)
     assert grey.tolist() == [0, 0, 0, 1, 40, 45, 46, 46]
 
 
 def test_gradients_reach_every_parameter_and_are_finite():
     for variant in ("ronneberger", "primakov"):
         model = unet.build(variant, **SMALL)
-        samples = list(model.samples(ball_case(), np.random.default_rng(0)))
-        batch = torch.utils.data.default_collate(samples)
+        batch = torch.utils.data.default_collate(samples_of(model, ball_case()))
         ((name, loss),) = model.losses(batch)
         loss.backward()
         assert name in model.parameter_groups()

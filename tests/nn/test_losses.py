@@ -7,12 +7,13 @@ import torch
 
 from oncoseg.errors import InputError
 from oncoseg.nn.losses import (
+    LOSSES,
     binary_cross_entropy,
+    class_probabilities,
     cross_entropy,
-    dice_and_cross_entropy,
     dice_nnunet,
     dice_squared,
-    foreground,
+    weighted_loss,
 )
 
 TARGET = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]])
@@ -53,7 +54,6 @@ def test_a_perfect_prediction_costs_nothing(empty):
     target = torch.zeros_like(TARGET) if empty else TARGET
     assert dice_squared(target, target).item() <= 1e-4
     assert dice_nnunet(target, target).item() + 1 <= 1e-4
-    assert dice_and_cross_entropy((target - 0.5) * 100, target).item() <= 1e-4
 
 
 def test_cross_entropies_of_even_odds_are_log_two():
@@ -66,22 +66,64 @@ def test_positive_weight_doubles_the_cost_of_missed_tumour():
     assert binary_cross_entropy(even, TARGET, positive_weight=2.0).item() == pytest.approx(1.5 * math.log(2))
 
 
-def test_two_channels_and_one_agree_where_softmax_is_a_sigmoid():
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("outputs", [1, 2, 4])
+@pytest.mark.parametrize("empty", [True, False])
+def test_every_loss_by_name_is_nothing_for_a_perfect_prediction_and_something_for_its_opposite(name, outputs, empty):
+    if name == "bce" and outputs > 1:
+        pytest.skip("for a sigmoid")
+    classes = torch.zeros(2, 8, 8, dtype=torch.uint8)
+    if not empty:
+        classes[:, 2:6] = torch.arange(1, 9).clamp(max=max(1, outputs - 1)).to(torch.uint8)
+    one_hot = (classes[:, None] == torch.arange(max(2, outputs)).view(1, -1, 1, 1)).float()
+    logits = (one_hot[:, -1:] if outputs == 1 else one_hot) * 200 - 100
+    assert LOSSES[name](logits, classes).item() <= 1e-3
+    assert LOSSES[name](-logits, classes).item() > 0.2
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "dice_squared", "dice_nnunet", "dice", "tversky", "dice_transunet"])
+def test_two_channels_and_one_agree_where_softmax_is_a_sigmoid(name):
     one = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     two = torch.cat([torch.zeros_like(one), one], dim=1)
-    target = (one > 0.3).float()
-    torch.testing.assert_close(foreground(one), foreground(two))
-    torch.testing.assert_close(dice_and_cross_entropy(one, target), dice_and_cross_entropy(two, target))
+    classes = (one[:, 0] > 0.3).to(torch.uint8)
+    torch.testing.assert_close(class_probabilities(one), class_probabilities(two))
+    torch.testing.assert_close(LOSSES[name](one, classes), LOSSES[name](two, classes))
 
 
+def test_losses_by_name_of_known_cases():
+    # p = 1/2 everywhere, two of four pixels true: TP = FP = FN = 1.
+    logits, classes = torch.zeros(1, 1, 2, 2), TARGET[:, 0].to(torch.uint8)
+    assert LOSSES["tversky"](logits, classes).item() == pytest.approx(1 - 1 / (1 + 0.3 + 0.7), abs=1e-4)
+    assert LOSSES["dice"](logits, classes).item() == pytest.approx(1 - (2 + 1) / (2 + 2 + 1))
+    assert LOSSES["dice_transunet"](logits, classes).item() == pytest.approx(1 - 2 / 3, abs=1e-4)
+    assert LOSSES["dice_nnunet"](logits, classes).item() == pytest.approx(0.5, abs=1e-4)
+
+
+def test_weights_of_losses_and_depths_multiply():
+    fine = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    coarse = fine[..., ::2, ::2]
+    classes = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    classes[:, :4] = 1
+    alone = weighted_loss(fine, classes, {"dice": 2.0, "cross_entropy": 0.5})
+    assert alone.item() == pytest.approx(
+        2 * LOSSES["dice"](fine, classes).item() + 0.5 * cross_entropy(fine, classes).item()
+    )
+    both = weighted_loss([fine, coarse], classes, {"dice": 1.0}, depth_weights=(1.0, 0.25))
+    expected = LOSSES["dice"](fine, classes) + 0.25 * LOSSES["dice"](coarse, classes[:, ::2, ::2])
+    torch.testing.assert_close(both, expected)
+    with pytest.raises(InputError, match="2 outputs to supervise, depth_weights has 1"):
+        weighted_loss([fine, coarse], classes, {"dice": 1.0})
+
+
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("size", [0.0, 1.0, 6e4])
-def test_gradients_stay_finite_over_the_range_of_half_precision(channels, size):
+def test_gradients_stay_finite_over_the_range_of_half_precision(name, channels, size):
+    if name == "bce" and channels > 1:
+        pytest.skip("for a sigmoid")
     logits = (torch.linspace(-size, size, channels * 1024).reshape(1, channels, 32, 32)).half().requires_grad_()
-    target = torch.zeros(1, 1, 32, 32)
-    for tumour in (0.0, 1.0):
-        target[:] = tumour
-        loss = dice_and_cross_entropy(logits, target)
+    for tumour in (0, 1):
+        loss = LOSSES[name](logits, torch.full((1, 32, 32), tumour, dtype=torch.uint8))
         (gradient,) = torch.autograd.grad(loss, logits)
         assert torch.isfinite(loss)
         assert torch.isfinite(gradient).all()
@@ -92,5 +134,7 @@ def test_shapes_that_do_not_fit_are_refused():
         dice_squared(HALF, TARGET[0])
     with pytest.raises(InputError, match="does not fit logits"):
         cross_entropy(torch.zeros(1, 2, 2, 2), TARGET)
-    with pytest.raises(InputError, match="1 or 2 output channels"):
-        foreground(torch.zeros(1, 3, 2, 2))
+    with pytest.raises(InputError, match="does not fit logits"):
+        LOSSES["dice"](torch.zeros(1, 2, 2, 2), TARGET)
+    with pytest.raises(InputError, match="one sigmoid channel"):
+        LOSSES["bce"](torch.zeros(1, 3, 2, 2), TARGET[:, 0])

@@ -7,6 +7,8 @@ half precision neither overflows nor loses small lesions.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -83,39 +85,128 @@ def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), classes.long())
 
 
-def dice_and_cross_entropy(logits: Tensor, target: Tensor, *, dice: float = 1.0, entropy: float = 1.0) -> Tensor:
-    """`dice` x Dice-sq + `entropy` x cross-entropy of one structure against the background.
+def dice_per_class(logits: Tensor, classes: Tensor, *, epsilon: float = 1e-5) -> Tensor:
+    """1 - (2 sum(py) + e) / (sum(p^2) + sum(y^2) + e) for every class over the batch, mean with the background.
+
+    The form of TransUNet and Swin-Unet. One sigmoid channel counts as background and structure.
+    """
+    p, y = _with_background(logits, classes)
+    summed = (0, *range(2, p.ndim))
+    overlap = (p * y).sum(summed)
+    size = p.square().sum(summed) + y.square().sum(summed)
+    return (1 - (2 * overlap + epsilon) / (size + epsilon)).mean()
+
+
+def dice_linear(logits: Tensor, classes: Tensor, *, smooth: float = 1.0) -> Tensor:
+    """1 - (2 sum(py) + s) / (sum(p) + sum(y) + s) of all structures over the whole batch (UNet++, SAM-Med2D)."""
+    p, y = _structures(logits, classes)
+    return 1 - (2 * (p * y).sum() + smooth) / (p.sum() + y.sum() + smooth)
+
+
+def tversky(logits: Tensor, classes: Tensor, *, alpha: float = 0.3, beta: float = 0.7, smooth: float = 1e-5) -> Tensor:
+    """1 - TP / (TP + alpha FP + beta FN) of every structure over the batch, then their mean (Salehi et al. 2017)."""
+    p, y = _structures(logits, classes)
+    summed = (0, *range(2, p.ndim))
+    hit, false, missed = (p * y).sum(summed), (p * (1 - y)).sum(summed), ((1 - p) * y).sum(summed)
+    return (1 - (hit + smooth) / (hit + alpha * false + beta * missed + smooth)).mean()
+
+
+def _squared(logits: Tensor, classes: Tensor) -> Tensor:
+    return dice_squared(*_structures(logits, classes))
+
+
+def _nnunet(logits: Tensor, classes: Tensor) -> Tensor:
+    return 1 + dice_nnunet(*_structures(logits, classes))
+
+
+def _nnunet_batch(logits: Tensor, classes: Tensor) -> Tensor:
+    return 1 + dice_nnunet(*_structures(logits, classes), over_batch=True)
+
+
+def _entropy(logits: Tensor, classes: Tensor) -> Tensor:
+    if logits.shape[1] == 1:
+        return binary_cross_entropy(logits, _structures(logits, classes)[1])
+    return cross_entropy(logits, classes)
+
+
+def _binary(logits: Tensor, classes: Tensor) -> Tensor:
+    if logits.shape[1] != 1:
+        raise InputError(f"Loss 'bce' is for one sigmoid channel; the network has {logits.shape[1]} outputs.")
+    return _entropy(logits, classes)
+
+
+#: Losses by name: functions of logits (batch, outputs, ...) and a class map (batch, ...). One output is a sigmoid
+#: of class 1, several are a softmax with the background first. All are 0 for a perfect prediction.
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": _entropy,
+    "bce": _binary,
+    "dice_squared": _squared,
+    "dice_transunet": dice_per_class,
+    "dice_nnunet": _nnunet,
+    "dice_nnunet_batch": _nnunet_batch,
+    "dice": dice_linear,
+    "tversky": tversky,
+}
+
+
+def weighted_loss(
+    outputs: Tensor | Sequence[Tensor],
+    classes: Tensor,
+    losses: Mapping[str, float],
+    *,
+    depth_weights: Sequence[float] = (1.0,),
+) -> Tensor:
+    """Sum of weighted losses, over every depth of a network with deep supervision.
 
     Args:
-        logits: (batch, 1, ...) before a sigmoid, or (batch, 2, ...) before a softmax whose second class
-            is the structure; Dice counts the structure only.
-        target: (batch, 1, ...) in {0, 1}.
-        dice: weight of Dice-sq.
-        entropy: weight of the cross-entropy.
-
-    Returns:
-        A scalar, at least 0.
+        outputs: logits (batch, outputs, ...), or a list of them, finest first.
+        classes: class map (batch, ...) at the size of the finest; coarser outputs see its nearest voxels.
+        losses: weight by name in `LOSSES`.
+        depth_weights: of the outputs, as many as there are; a depth of weight 0 is left out.
 
     Raises:
-        InputError: for another number of channels.
+        InputError: when depths and weights differ in number, or a loss cannot be computed from such outputs.
     """
+    depths = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    if len(depths) != len(depth_weights):
+        raise InputError(f"The network has {len(depths)} outputs to supervise, depth_weights has {len(depth_weights)}.")
+    total = depths[0].new_zeros((), dtype=torch.float32)
+    for logits, weight in zip(depths, depth_weights, strict=True):
+        if weight:
+            target = _at_size(classes, logits.shape[2:])
+            total = total + weight * sum(
+                share * LOSSES[name](logits, target) for name, share in losses.items() if share
+            )
+    return total
+
+
+def class_probabilities(logits: Tensor) -> Tensor:
+    """Probability of every class but the background, float32 (batch, classes, ...)."""
+    return logits.float().sigmoid() if logits.shape[1] == 1 else torch.softmax(logits.float(), dim=1)[:, 1:]
+
+
+def _at_size(classes: Tensor, size: Sequence[int]) -> Tensor:
+    if classes.shape[1:] == tuple(size):
+        return classes
+    return F.interpolate(classes[:, None].float(), tuple(size), mode="nearest-exact")[:, 0].to(classes.dtype)
+
+
+def _structures(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities of the classes without background, and the same of the class map in {0, 1}."""
+    p, y = _with_background(logits, classes)
+    return p[:, 1:], y[:, 1:]
+
+
+def _with_background(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    if logits.shape[:1] + logits.shape[2:] != classes.shape:
+        raise InputError(f"Class map {tuple(classes.shape)} does not fit logits {tuple(logits.shape)}.")
     if logits.shape[1] == 1:
-        return dice * dice_squared(foreground(logits), target) + entropy * binary_cross_entropy(logits, target)
-    return dice * dice_squared(foreground(logits), target) + entropy * cross_entropy(logits, target[:, 0])
-
-
-def foreground(logits: Tensor) -> Tensor:
-    """Probability of the structure, float32 (batch, 1, ...), from one sigmoid or two softmax channels.
-
-    Raises:
-        InputError: for another number of channels.
-    """
-    match logits.shape[1]:
-        case 1:
-            return logits.float().sigmoid()
-        case 2:
-            return torch.softmax(logits.float(), dim=1)[:, 1:]
-    raise InputError(f"One structure needs 1 or 2 output channels; the network has {logits.shape[1]}.")
+        structure = logits.float().sigmoid()
+        p = torch.cat([1 - structure, structure], dim=1)
+    else:
+        p = torch.softmax(logits.float(), dim=1)
+    numbers = torch.arange(p.shape[1], device=p.device).view(1, -1, *[1] * (p.ndim - 2))
+    return p, (classes[:, None] == numbers).float()
 
 
 def _pair(values: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -137,6 +137,21 @@ def grid_at(volume: Volume, spacing: Sequence[float]) -> Volume:
     return Volume(np.broadcast_to(np.float32(0), tuple(shape)), affine)
 
 
+def grid_of_shape(volume: Volume, shape: Sequence[int]) -> Volume:
+    """An empty volume (one value, no memory) of so many voxels over the same field of view.
+
+    Raises:
+        InputError: for a shape that is not three positive numbers.
+    """
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputError(f"Shape must be three positive whole numbers; got {tuple(shape)}.")
+    step = np.array(volume.shape) / np.asarray(shape)
+    affine = volume.affine.copy()
+    affine[:3, :3] *= step
+    affine[:3, 3] = volume.index_to_mm((step - 1) / 2)
+    return Volume(np.broadcast_to(np.float32(0), tuple(shape)), affine)
+
+
 class _Relation(NamedTuple):
     """How a grid's axes run through a volume with parallel ones: one entry an axis of the volume."""
 

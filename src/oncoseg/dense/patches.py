@@ -1,0 +1,90 @@
+"""Networks that see three-dimensional patches: training patches out of cases, and volumes by sliding windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from oncoseg.case import Case
+from oncoseg.contracts import ModelInfo, Sample
+from oncoseg.dense.model import DenseModel, require_patch
+from oncoseg.dense.options import PatchOptions
+from oncoseg.dense.preparing import axial, class_map, grey_on, patch_corner, prepared, tumour_voxels
+from oncoseg.inference.windows import slide
+from oncoseg.preprocess.augment import augmenter
+from oncoseg.preprocess.crop import crop_or_pad
+from oncoseg.preprocess.resample import grid_at
+from oncoseg.volume import Volume
+
+
+class PatchModel(DenseModel):
+    """A 3D network with its preprocessing: axial order, resampling, window, patches with the tumour oversampled."""
+
+    settings: PatchOptions
+
+    def __init__(self, info: ModelInfo, options: PatchOptions, network: nn.Module) -> None:
+        super().__init__(info, options, network)
+        require_patch(info.full_name, options.patch, getattr(network, "multiple", 1))
+        self._augment = augmenter(options.augment, 3)
+
+    def prepare(self, case: Case) -> Case:
+        """The case as `samples` wants it: axial, on the network's grid, float32 grey values."""
+        turned = axial(case)
+        return prepared(turned, self._grid(turned.image), self.settings)
+
+    def samples(self, case: Case, rng: np.random.Generator) -> Iterator[Sample]:
+        """Training patches of a prepared case, endlessly.
+
+        Yields:
+            `image` float32 (channels, *patch) and `classes` uint8 (patch).
+        """
+        while True:
+            yield self._sample(case, rng)
+
+    def on_grid(self, image: Volume, wanted: Sequence[int]) -> list[Volume]:
+        """Probabilities of classes at the network's spacing."""
+        grey = grey_on(image, self._grid(image), self.settings)
+        chosen = self.settings
+        # Round a small image lies air, as round the patches of training.
+        room = [max(n, p) for n, p in zip(grey.shape, chosen.patch, strict=True)]
+        padded = crop_or_pad(grey, (0, 0, 0), room, fill=float(grey.voxels.min()))
+        x = torch.from_numpy(padded.voxels)[None].expand(chosen.channels, *room)
+        found = slide(
+            lambda windows: self.network(windows.to(self._device)),
+            x,
+            window=chosen.patch,
+            overlap=chosen.overlap,
+            weighting=chosen.weighting,
+            mirror=(0, 1, 2) if chosen.mirror else (),
+            batch=chosen.batch,
+            finish=lambda logits: self.probabilities(logits[None], wanted)[0].cpu(),
+        )
+        inside = tuple(slice(n) for n in grey.shape)
+        return [grey.with_voxels(channel.numpy()[inside]) for channel in found]
+
+    def _grid(self, image: Volume) -> Volume:
+        return grid_at(image, self.settings.spacing or image.spacing)
+
+    def _sample(self, case: Case, rng: np.random.Generator) -> Sample:
+        chosen = self.settings
+        start = patch_corner(case.image.shape, chosen.patch, self._target(case, rng), rng.random(3))
+        stop = [a + size for a, size in zip(start, chosen.patch, strict=True)]
+        grey = crop_or_pad(case.image, start, stop, fill=float(case.image.voxels.min()))
+        masks = {name: crop_or_pad(mask, start, stop) for name, mask in case.masks.items()}
+        patch = Case(case.name, case.patient, grey, masks)
+        image = np.repeat(grey.voxels[None], chosen.channels, axis=0)
+        image, classes = self._augment(image, class_map(patch, chosen), rng)
+        return {"image": np.ascontiguousarray(image), "classes": np.ascontiguousarray(classes)}
+
+    def _target(self, case: Case, rng: np.random.Generator) -> NDArray[np.intp] | None:
+        """The tumour voxel that the patch must hold, if any."""
+        tumour = tumour_voxels(case)
+        wanted, pick = rng.random(2)
+        if wanted < self.settings.tumour_share and len(tumour):
+            voxel: NDArray[np.intp] = tumour[int(pick * len(tumour))]
+            return voxel
+        return None

@@ -1,0 +1,158 @@
+"""Networks that see axial slices: training slices out of cases, and volumes predicted slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from oncoseg.case import Case
+from oncoseg.contracts import ModelInfo, Sample
+from oncoseg.dense.model import DenseModel, flips, require_patch
+from oncoseg.dense.options import SliceOptions
+from oncoseg.dense.preparing import axial, class_map, grey_on, labelled_slices, patch_corner, prepared, tumour_voxels
+from oncoseg.preprocess.augment import augmenter
+from oncoseg.preprocess.resample import grid_at, grid_of_shape
+from oncoseg.volume import Volume
+
+T = TypeVar("T", bound=np.generic)
+
+
+class SliceModel(DenseModel):
+    """A 2D network with its preprocessing: axial slices, in-plane resampling, HU window, fit."""
+
+    settings: SliceOptions
+
+    def __init__(self, info: ModelInfo, options: SliceOptions, network: nn.Module) -> None:
+        super().__init__(info, options, network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        self.multiple = int(getattr(network, "multiple", 1))
+        require_patch(info.full_name, [options.patch], self.multiple)
+        self._augment = augmenter(options.augment, 2)
+
+    def prepare(self, case: Case) -> Case:
+        """The case as `samples` wants it: axial, on the network's grid, float32 grey values."""
+        turned = axial(case)
+        return prepared(turned, self._grid(turned.image), self.settings)
+
+    def samples(self, case: Case, rng: np.random.Generator) -> Iterator[Sample]:
+        """Training slices of a prepared case, as many as it has slices.
+
+        Yields:
+            `image` float32 (channels, patch, patch) and `classes` uint8 (patch, patch).
+        """
+        for _ in range(case.image.shape[0]):
+            yield self._sample(case, rng)
+
+    def on_grid(self, image: Volume, wanted: Sequence[int]) -> list[Volume]:
+        """Probabilities of classes at the network's in-plane spacing."""
+        grid = self._grid(image)
+        grey = grey_on(image, grid, self.settings).voxels
+        shape = (len(wanted), *grid.shape)
+        found = np.zeros(shape, np.float32)
+        for first in range(0, len(grey), self.settings.batch):
+            part = slice(first, first + self.settings.batch)
+            found[:, part] = self._predicted(grey[part], wanted).swapaxes(0, 1)
+        return [grid.with_voxels(channel) for channel in found]
+
+    def laid_out(self, x: Tensor) -> Tensor:
+        """A batch with its channels last, as convolutions on CPUs want it."""
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def _grid(self, image: Volume) -> Volume:
+        chosen = self.settings
+        thickness, *in_plane = image.spacing
+        if chosen.fit == "resize":
+            slices = image.shape[0] if chosen.through is None else round(image.shape[0] * thickness / chosen.through)
+            return grid_of_shape(image, (max(1, slices), chosen.patch, chosen.patch))
+        rows, columns = (chosen.spacing or s for s in in_plane)
+        spacing = (chosen.through or thickness, rows, columns)
+        return grid_at(image, spacing)
+
+    def _predicted(self, grey: NDArray[np.float32], wanted: Sequence[int]) -> NDArray[np.float32]:
+        """Probabilities (slices, wanted, rows, columns) of some slices."""
+        rows, columns = grey.shape[1:]
+        fitted = _middle(grey, self.settings.patch) if self.settings.fit == "crop" else grey
+        x = torch.from_numpy(np.ascontiguousarray(fitted))[:, None].to(self._device)
+        height, width = x.shape[2:]
+        x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), value=float(grey.min()))
+        x = self.laid_out(x.expand(-1, self.settings.channels, -1, -1))
+        turns = flips((2, 3)) if self.settings.mirror else [()]
+        total = torch.zeros(())
+        for turn in turns:
+            probability = self.probabilities(self.network(x.flip(turn) if turn else x), wanted)
+            total = total.to(x.device) + (probability.flip(turn) if turn else probability)
+        found: NDArray[np.float32] = (total / len(turns))[..., :height, :width].cpu().numpy()
+        if self.settings.fit != "crop":
+            return found
+        whole = np.zeros((*found.shape[:2], rows, columns), np.float32)
+        _paste_middle(found, whole)
+        return whole
+
+    def _sample(self, case: Case, rng: np.random.Generator) -> Sample:
+        chosen = self.settings
+        index, target = self._place(case, rng)
+        corner = rng.random(2)
+        grey = case.image.voxels[index]
+        classes = class_map(_slice_of(case, index), chosen)[0]
+        if chosen.fit == "crop":
+            grey, classes = (_middle(plane[None], chosen.patch)[0] for plane in (grey, classes))
+        elif chosen.fit == "pad":
+            place = patch_corner(grey.shape, (chosen.patch, chosen.patch), target, corner)
+            grey, classes = (_cut(plane, place, chosen.patch) for plane in (grey, classes))
+        image = np.repeat(np.asarray(grey, np.float32)[None], chosen.channels, axis=0)
+        image, classes = self._augment(image, classes, rng)
+        return {"image": np.ascontiguousarray(image), "classes": np.ascontiguousarray(classes)}
+
+    def _place(self, case: Case, rng: np.random.Generator) -> tuple[int, NDArray[np.intp] | None]:
+        """Which slice, and the tumour pixel (row, column) that the patch must hold, if any."""
+        tumour = tumour_voxels(case)
+        wanted = rng.random() < self.settings.tumour_share
+        pick, pixel = rng.random(2)
+        if wanted and len(tumour):
+            held = np.unique(tumour[:, 0])
+            index = int(held[int(pick * len(held))])
+        else:
+            allowed = np.arange(case.image.shape[0])
+            if self.settings.slices == "labelled":
+                labelled = labelled_slices(case, self.settings)
+                allowed = labelled if len(labelled) else allowed
+            index = int(allowed[int(pick * len(allowed))])
+        inside = tumour[np.searchsorted(tumour[:, 0], index) : np.searchsorted(tumour[:, 0], index + 1), 1:]
+        return index, inside[int(pixel * len(inside))] if len(inside) else None
+
+
+def _slice_of(case: Case, index: int) -> Case:
+    start, stop = (index, 0, 0), (index + 1, *case.image.shape[1:])
+    masks = {name: mask.crop(start, stop) for name, mask in case.masks.items()}
+    return Case(case.name, case.patient, case.image.crop(start, stop), masks)
+
+
+def _cut(plane: NDArray[T], place: Sequence[int], patch: int) -> NDArray[T]:
+    """A patch of a slice; what lies outside the slice has the slice's lowest value."""
+    result = np.full((patch, patch), plane.min(), plane.dtype)
+    rows, columns = (slice(max(0, p), max(0, p + patch)) for p in place)
+    part = plane[rows, columns]
+    row, column = (max(0, -p) for p in place)
+    result[row : row + part.shape[0], column : column + part.shape[1]] = part
+    return result
+
+
+def _middle(planes: NDArray[T], patch: int) -> NDArray[T]:
+    """The middle `patch` rows and columns of slices, padded with their lowest value."""
+    place = [(size - patch) // 2 for size in planes.shape[1:]]
+    return np.stack([_cut(plane, place, patch) for plane in planes])
+
+
+def _paste_middle(found: NDArray[np.float32], whole: NDArray[np.float32]) -> None:
+    """Put planes (..., patch, patch) back to where `_middle` took them from, in place."""
+    spans = []
+    for size, patch in zip(whole.shape[-2:], found.shape[-2:], strict=True):
+        first = (size - patch) // 2
+        spans.append((slice(max(0, first), min(size, first + patch)), slice(max(0, -first), min(patch, size - first))))
+    (rows, from_rows), (columns, from_columns) = spans
+    whole[..., rows, columns] = found[..., from_rows, from_columns]
