@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import overload
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from oncoseg.case import Case
-from oncoseg.contracts import Sample, Trainable
+from oncoseg.contracts import Preparing, Sample, Trainable
 from oncoseg.errors import InputError
 
 Batch = dict[str, Tensor]
@@ -82,6 +83,7 @@ class Samples(Dataset[Sample]):
 
     def __init__(self, model: Trainable, cases: Sequence[Case], *, seed: int, per_case: int = 1) -> None:
         self.model, self.cases, self.seed, self.per_case = model, cases, seed, per_case
+        self._kept: WeakKeyDictionary[Case, Case] = WeakKeyDictionary()
 
     def __getitem__(self, n: int) -> Sample:
         """Sample n.
@@ -91,10 +93,18 @@ class Samples(Dataset[Sample]):
         """
         epoch, place = divmod(n, len(self.cases) * self.per_case)
         order = _order(self.seed, epoch, len(self.cases) * self.per_case)
-        case = self.cases[int(order[place]) // self.per_case]
+        case = self._prepared(self.cases[int(order[place]) // self.per_case])
         for sample in self.model.samples(case, np.random.default_rng([self.seed, n])):
             return sample
         raise InputError(f"{self.model.info.full_name} makes no training sample of case {case.name}. Leave it out.")
+
+    def _prepared(self, case: Case) -> Case:
+        """The case as the model wants it; kept as long as the case itself."""
+        if not isinstance(self.model, Preparing):
+            return case
+        if case not in self._kept:
+            self._kept[case] = self.model.prepare(case)
+        return self._kept[case]
 
 
 def batches(samples: Samples, *, size: int, first: int, stop: int, workers: int = 0) -> Iterator[Batch]:
