@@ -46,11 +46,12 @@ def predict(
 ) -> None:
     """Segment the tumour on one image. A reference is never needed; prompts come from you."""
     from oncoseg.cli.settings import open_model
+    from oncoseg.config import parse_settings
     from oncoseg.io.images import read_image, require_writable, write_volume
     from oncoseg.score import ledger_of
 
     require_writable(out)
-    chosen = open_model(model, weights, settings or [], trained=True)
+    chosen = open_model(model, weights, parse_settings(settings or []), trained=True)
     volume = read_image(image)
     given = [*_typed(box or [], click or [], mm, volume), *_from_file(prompts, volume)]
     given += _simulated(reference, prompt, label, seed, volume, image)

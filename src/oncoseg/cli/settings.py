@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from oncoseg import registry
 from oncoseg.cli.show import say
@@ -11,20 +13,19 @@ from oncoseg.contracts import Dataset, Model, choose_variant
 from oncoseg.errors import InputError, UnknownNameError
 
 
-def open_model(name: str, weights: Path | None, settings: list[str], *, trained: bool = False) -> Model:
+def open_model(name: str, weights: Path | None, options: Mapping[str, Any], *, trained: bool = False) -> Model:
     """A model by name (`unet.primakov`), or a checkpoint (or training folder) of `oncoseg train`.
 
     Args:
         name: of a model, or the path of a checkpoint.
         weights: for a name; None takes the catalogue's, if there are any.
-        settings: `name=value` options of the model.
+        options: of the model.
         trained: refuse a network that would have random weights.
 
     Raises:
         UnknownNameError: for a name that is neither.
         InputError: for weights that are missing or do not fit.
     """
-    options = parse_settings(settings)
     checkpoint = checkpoint_of(name)
     if checkpoint is not None:
         if weights is not None:

@@ -41,6 +41,7 @@ def model_entries() -> list[dict[str, Any]]:
     """One entry a model, or one a variant where counts differ."""
     from oncoseg import registry
     from oncoseg.config import plain
+    from oncoseg.experiments.recipes import recipes_of
 
     entries = []
     for name in registry.names("models"):
@@ -49,6 +50,7 @@ def model_entries() -> list[dict[str, Any]]:
             group = list(alike)
             first = {**plain(group[0]), "variants": [i.variant for i in group if i.variant]}
             first.pop("variant")
+            first["recipes"] = plain(recipes_of(group[0].full_name))
             entries.append(first)
     return entries
 

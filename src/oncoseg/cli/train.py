@@ -20,6 +20,9 @@ def train(
     model: Annotated[str, typer.Argument(help="A trainable model, or a checkpoint to start from.")],
     dataset: Annotated[str, typer.Argument(help="A name from `oncoseg datasets`, or a prepared folder.")],
     out: Annotated[Path, typer.Option(help="Folder of this training; the same command goes on after a stop.")],
+    recipe: Annotated[
+        str | None, typer.Option(help="How a paper trained it; `oncoseg models --json` lists them.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=0, help="Optimiser steps.")] = 0,
     epochs: Annotated[int, typer.Option(min=0, help="Times every case is visited, in place of --steps.")] = 0,
     fraction: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the training patients.")] = 1.0,
@@ -27,8 +30,9 @@ def train(
     test: Annotated[float, typer.Option(min=0.0, max=0.99, help="Share of patients kept for testing.")] = 0.2,
     validation: Annotated[float, typer.Option(min=0.0, max=0.99, help="Share of the rest that chooses weights.")] = 0.1,
     seed: Annotated[int, typer.Option(min=0, help="Of split, initialisation and data order.")] = 0,
-    batch: Annotated[int, typer.Option(min=1, help="Samples at once.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    batch: Annotated[int | None, typer.Option(min=1, help="Samples at once; 8 without a recipe.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
     settings: Annotated[Settings, typer.Option("--set", help="Option of the model, name=value. Repeatable.")] = None,
     data: Annotated[Settings, typer.Option("--data", help="Option of the data set, name=value. Repeatable.")] = None,
     loop: Annotated[
@@ -46,12 +50,16 @@ def train(
     from oncoseg.training.loader import CasesOnDemand
     from oncoseg.training.loop import train as run
 
-    asked = {"steps": steps, "epochs": epochs, "batch": batch, "device": device, **parse_settings(loop or [])}
-    config = _config(asked, seed)
+    given = {"steps": steps, "epochs": epochs, "batch": batch, "device": device, "precision": precision}
+    changed = {name: value for name, value in given.items() if value} | parse_settings(loop or [])
+    options = parse_settings(settings or [])
+    if recipe is not None:
+        options, changed = _by_recipe(model, recipe, options, changed)
+    config = _config(changed, seed)
     opened = open_dataset(dataset, data or [])
     _seed_everything(seed)
     checkpoint = checkpoint_of(model)
-    built = open_model(model, None, settings or [])
+    built = open_model(model, None, options)
     if not isinstance(built, Trainable):
         raise InputError(f"{model} cannot be trained. `oncoseg models` says which can.")
     sides = _split(split, out, opened, test=test, validation=validation, seed=seed)
@@ -78,13 +86,25 @@ def train(
     say(f"use it: oncoseg predict {result.checkpoint} IMAGE --out mask.nii.gz")
 
 
+def _by_recipe(
+    model: str, name: str, options: dict[str, Any], changed: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options and settings of a recipe with what the user changed; says what the recipe is and leaves open."""
+    from oncoseg.experiments import recipes
+
+    chosen = recipes.recipe(model, name)
+    for sentence in recipes.in_words(name, chosen, {**options, **changed}):
+        say(sentence)
+    return recipes.options_by(chosen, options), recipes.training_by(chosen, changed)
+
+
 def _config(asked: dict[str, Any], seed: int) -> Any:
     from oncoseg.config import fill
     from oncoseg.errors import ConfigError
     from oncoseg.training.settings import TrainConfig
 
-    if not asked["steps"] and not asked["epochs"]:
-        raise ConfigError("Say how long to train: --steps N or --epochs N.")
+    if not asked.get("steps") and not asked.get("epochs"):
+        raise ConfigError("Say how long to train: --steps N or --epochs N, or take a --recipe.")
     return fill(TrainConfig, {**asked, "seed": seed}, "--train")
 
 

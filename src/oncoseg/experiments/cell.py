@@ -211,7 +211,11 @@ def _record(work: _Work, model: Model | None, spec: ModelSpec | None, clock: Clo
         model_info=plain(info),
         dataset_info=plain(work.dataset.info),
         cases=len(work.entries),
-        notes=[*_notes(cell, info, work.dataset.info, hashes["data set"]), *_left_out(work.dataset)],
+        notes=[
+            *_notes(cell, info, work.dataset.info, hashes["data set"]),
+            *(f"{info.title}: {sentence}" for sentence in cell.recipe),
+            *_left_out(work.dataset),
+        ],
         provenance=provenance(clock, hashes=hashes, seeds={"cell": cell.seed, "split": cell.dataset.split.seed}),
         parameters_built=_parameters(model),
         trained_here=cell.trains,

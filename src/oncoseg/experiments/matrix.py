@@ -15,6 +15,12 @@
 
     [[cells]]
     dataset = "phantom"
+    model = ["deeplabv3", "unet"]
+    recipe = "lung-ct-benchmark"       # as that paper trained them; options and train change it
+    train = { epochs = 30 }
+
+    [[cells]]
+    dataset = "phantom"
     model = ["filled_box", "lite_medsam"]
     prompt = ["box", { use = "box", jitter_mm = 5.0, repeats = 3 }]
 
@@ -35,6 +41,7 @@ from oncoseg.config import fill, load_toml, parse_settings
 from oncoseg.errors import ConfigError, suggest
 from oncoseg.evaluation.protocol import protocol
 from oncoseg.evaluation.scoring import DEFAULT_METRICS, metric
+from oncoseg.experiments.recipes import in_words, options_by, recipe, training_by
 from oncoseg.experiments.specs import DatasetSpec, ModelSpec, PromptSpec
 from oncoseg.training.settings import TrainConfig
 
@@ -50,9 +57,10 @@ class Block:
     Attributes:
         dataset: ids of `[dataset.ID]` tables.
         model: names with variant; the options, weights and training below go to each of them.
+        recipe: how each model is built and trained, see `oncoseg models --json`; `options` and `train` change it.
         options: of the model.
         weights: checkpoint to start from.
-        train: settings of the training loop; None uses the model as it comes.
+        train: settings of the training loop; None without a recipe uses the model as it comes.
         fraction: shares of the training patients; 0 scores the model untrained.
         prompt: simulators.
         fold: of the data set's split.
@@ -63,6 +71,7 @@ class Block:
 
     dataset: tuple[str, ...]
     model: tuple[str, ...] = ()
+    recipe: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: Path | None = None
     train: Mapping[str, Any] | None = None
@@ -76,11 +85,13 @@ class Block:
     def __post_init__(self) -> None:
         if not self.model and not self.human_readers:
             raise ConfigError("[[cells]]: give model = [...] or human_readers = true.")
-        if self.train is None and self.fraction != (1.0,):
-            raise ConfigError("[[cells]]: fraction is the share of the training patients; give train = {...} too.")
+        if self.train is None and self.recipe is None and self.fraction != (1.0,):
+            raise ConfigError(
+                "[[cells]]: fraction is the share of the training patients; give train = {...} or a recipe too."
+            )
         if any(not 0 <= f <= 1 for f in self.fraction):
             raise ConfigError(f"[[cells]]: fraction is {list(self.fraction)}; give shares from 0 to 1.")
-        if self.train is not None:
+        if self.train is not None and self.recipe is None:
             training_config(self.train, 0)
         for prompt in self.prompt:
             prompt.build()
@@ -97,6 +108,7 @@ class Cell:
         fraction: share of the training patients; 0 when nothing is trained here.
         fold, seed, threshold, metrics, protocols: see `Block` and `Matrix`.
         cost: whether cost is measured.
+        recipe: sentences on the recipe, repeated in every report; empty without one.
         skipped: why the combination makes no sense; None when it does.
     """
 
@@ -112,6 +124,7 @@ class Cell:
     metrics: tuple[str, ...] = ()
     protocols: tuple[str, ...] = ("case3d",)
     cost: bool = True
+    recipe: tuple[str, ...] = ()
     skipped: str | None = None
 
     @property
@@ -182,17 +195,19 @@ class Matrix:
                 yield Cell(name, self.dataset[name], None, seed=seeds[0], cost=False, **shared)
         axes = (block.dataset, block.model, block.prompt, block.fraction, block.fold, seeds)
         for name, model, prompt, fraction, fold, seed in itertools.product(*axes):
+            options, train, told = _followed(block, model)
             cell = Cell(
                 name,
                 self.dataset[name],
-                ModelSpec(model, block.options, block.weights),
+                ModelSpec(model, options, block.weights),
                 prompt=prompt,
-                train=block.train,
-                fraction=0.0 if block.train is None else fraction,
+                train=train,
+                fraction=0.0 if train is None else fraction,
                 fold=fold,
                 seed=seed,
                 threshold=block.threshold,
                 cost=self.cost,
+                recipe=told,
                 **shared,
             )
             yield dataclasses.replace(cell, skipped=why_impossible(cell))
@@ -256,6 +271,17 @@ def why_impossible(cell: Cell) -> str | None:
 def cell_text(cell: Cell) -> str:
     """What distinguishes cells of one matrix."""
     return repr(dataclasses.replace(cell, skipped=None))
+
+
+def _followed(block: Block, model: str) -> tuple[Mapping[str, Any], Mapping[str, Any] | None, tuple[str, ...]]:
+    """Options and training of one model of a block, and what is to be said about its recipe."""
+    if block.recipe is None:
+        return block.options, block.train, ()
+    chosen, changed = recipe(model, block.recipe), block.train or {}
+    train = training_by(chosen, changed)
+    training_config(train, 0)
+    told = in_words(block.recipe, chosen, {**block.options, **changed})
+    return options_by(chosen, block.options), train, tuple(told)
 
 
 def _block(values: Any, where: str) -> Block:
