@@ -151,6 +151,20 @@ class Trainable(Model, Protocol):
 
 
 @runtime_checkable
+class MultiClass(Protocol):
+    """A model that tells several structures apart; `predict` gives the tumour alone."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Structures by label 1, 2, ..., as masks of a case are named."""
+        ...
+
+    def predict_labels(self, image: Volume, prompts: Sequence[Prompt] = ()) -> Volume:
+        """Label of every voxel, uint8 on the grid of `image`, 0 being none of `classes`."""
+        ...
+
+
+@runtime_checkable
 class Preparing(Protocol):
     """A trainable model whose `samples` want cases on the network's grid; making one is slow and done once."""
 

@@ -11,6 +11,7 @@ import typer
 from oncoseg.cli.show import in_mm, say
 
 if TYPE_CHECKING:
+    from oncoseg.contracts import Model
     from oncoseg.prompt import Prompt
     from oncoseg.volume import Volume
 
@@ -35,6 +36,9 @@ def predict(
     prompt: Annotated[str | None, typer.Option(help="Simulator for --reference, see `oncoseg prompts`.")] = None,
     label: Annotated[list[int] | None, typer.Option(help="Tumour label(s) in --reference. Repeatable.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write float32 probabilities.")] = False,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Write every structure the model knows as labels 1, 2, ... (uint8).")
+    ] = False,
     threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Probability above which a voxel is tumour.")
     ] = 0.5,
@@ -56,11 +60,34 @@ def predict(
     given = [*_typed(box or [], click or [], mm, volume), *_from_file(prompts, volume)]
     given += _simulated(reference, prompt, label, seed, volume, image)
     say(f"{chosen.info.full_name} on {image} {volume.shape}, spacing {in_mm(volume)} mm: {ledger_of(given).label}")
+    if labels:
+        _write_labels(chosen, volume, given, out)
+        return
     probability = chosen.predict(volume, given)
     result = probability if probabilities else probability.with_voxels(probability.voxels > threshold)
     write_volume(out, result)
     millilitres = float((probability.voxels > threshold).sum()) * volume.voxel_volume_mm3 / 1000
     say(f"wrote {out}: {millilitres:.2f} mL above probability {threshold:g}")
+
+
+def _write_labels(model: Model, image: Volume, given: list[Prompt], out: Path) -> None:
+    import numpy as np
+
+    from oncoseg.contracts import MultiClass
+    from oncoseg.errors import InputError
+    from oncoseg.io.images import write_volume
+
+    if not isinstance(model, MultiClass):
+        raise InputError(f"{model.info.full_name} finds the tumour alone; leave --labels away.")
+    found = model.predict_labels(image, given)
+    write_volume(out, found)
+    counts = np.bincount(found.voxels.ravel(), minlength=1 + len(model.classes))[1:]
+    named = zip(model.classes, counts.tolist(), strict=True)
+    sizes = ", ".join(
+        f"{number} {name} {count * image.voxel_volume_mm3 / 1000:.2f} mL"
+        for number, (name, count) in enumerate(named, start=1)
+    )
+    say(f"wrote {out}: {sizes}")
 
 
 def _typed(boxes: list[str], clicks: list[str], mm: bool, image: Volume) -> list[Prompt]:

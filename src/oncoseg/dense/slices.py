@@ -76,7 +76,7 @@ class SliceModel(DenseModel):
     def _predicted(self, grey: NDArray[np.float32], wanted: Sequence[int]) -> NDArray[np.float32]:
         """Probabilities (slices, wanted, rows, columns) of some slices."""
         rows, columns = grey.shape[1:]
-        fitted = _middle(grey, self.settings.patch) if self.settings.fit == "crop" else grey
+        fitted = _middle(grey, self.settings.patch, grey.min()) if self.settings.fit == "crop" else grey
         x = torch.from_numpy(np.ascontiguousarray(fitted))[:, None].to(self._device)
         height, width = x.shape[2:]
         x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), value=float(grey.min()))
@@ -100,10 +100,14 @@ class SliceModel(DenseModel):
         grey = case.image.voxels[index]
         classes = class_map(_slice_of(case, index), chosen)[0]
         if chosen.fit == "crop":
-            grey, classes = (_middle(plane[None], chosen.patch)[0] for plane in (grey, classes))
+            grey, classes = (
+                _middle(plane[None], chosen.patch, fill)[0] for plane, fill in ((grey, grey.min()), (classes, 0))
+            )
         elif chosen.fit == "pad":
             place = patch_corner(grey.shape, (chosen.patch, chosen.patch), target, corner)
-            grey, classes = (_cut(plane, place, chosen.patch) for plane in (grey, classes))
+            grey, classes = (
+                _cut(plane, place, chosen.patch, fill=fill) for plane, fill in ((grey, grey.min()), (classes, 0))
+            )
         image = np.repeat(np.asarray(grey, np.float32)[None], chosen.channels, axis=0)
         image, classes = self._augment(image, classes, rng)
         return {"image": np.ascontiguousarray(image), "classes": np.ascontiguousarray(classes)}
@@ -132,9 +136,9 @@ def _slice_of(case: Case, index: int) -> Case:
     return Case(case.name, case.patient, case.image.crop(start, stop), masks)
 
 
-def _cut(plane: NDArray[T], place: Sequence[int], patch: int) -> NDArray[T]:
-    """A patch of a slice; what lies outside the slice has the slice's lowest value."""
-    result = np.full((patch, patch), plane.min(), plane.dtype)
+def _cut(plane: NDArray[T], place: Sequence[int], patch: int, *, fill: float) -> NDArray[T]:
+    """A patch of a slice; what lies outside the slice is `fill`."""
+    result = np.full((patch, patch), fill, plane.dtype)
     rows, columns = (slice(max(0, p), max(0, p + patch)) for p in place)
     part = plane[rows, columns]
     row, column = (max(0, -p) for p in place)
@@ -142,10 +146,10 @@ def _cut(plane: NDArray[T], place: Sequence[int], patch: int) -> NDArray[T]:
     return result
 
 
-def _middle(planes: NDArray[T], patch: int) -> NDArray[T]:
-    """The middle `patch` rows and columns of slices, padded with their lowest value."""
+def _middle(planes: NDArray[T], patch: int, fill: float) -> NDArray[T]:
+    """The middle `patch` rows and columns of slices, padded with `fill`."""
     place = [(size - patch) // 2 for size in planes.shape[1:]]
-    return np.stack([_cut(plane, place, patch) for plane in planes])
+    return np.stack([_cut(plane, place, patch, fill=fill) for plane in planes])
 
 
 def _paste_middle(found: NDArray[np.float32], whole: NDArray[np.float32]) -> None:
