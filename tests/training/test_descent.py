@@ -64,7 +64,7 @@ def test_two_losses_accumulate_in_turn():
 
 
 def test_accumulated_batches_equal_one_large_batch(make_case, make_model):
-    options = {"dropout": 0.0, "norm": "instance", "entropy": 1.0}
+    options = {"dropout": 0.0, "norm": "instance"}
     batch = torch.utils.data.default_collate(_samples(make_model, make_case))
     whole, parts = make_model(**options), make_model(**options)
     Descent(whole, sgd(batch=8)).step([batch], 0, 0.1)

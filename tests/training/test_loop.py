@@ -58,6 +58,7 @@ def test_the_folder_holds_checkpoint_and_log_and_no_leftovers(make_model, cases,
     train(make_model(), training=cases, validation=cases[:1], config=short(), folder=tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "checkpoint.safetensors",
+        "speed.jsonl",
         "trained.json",
         "training.json",
         "training.jsonl",

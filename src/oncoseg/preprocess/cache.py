@@ -77,6 +77,10 @@ class CachedVolume:
         """All of it."""
         return Volume(np.array(self._voxels[...]), self.affine)
 
+    def mapped(self) -> Volume:
+        """All of it; what is stored plain stays on disk until it is looked at, and cannot be written to."""
+        return Volume(np.asarray(self._voxels[...]), self.affine)
+
     def crop(self, start: Sequence[int], stop: Sequence[int]) -> Volume:
         """The half-open box [start, stop) in its place of the patient.
 

@@ -37,6 +37,7 @@ class Counters:
         best, best_step: highest validation score so far and when; None before the first.
         stale: validations since then.
         scaler: loss scale and steps since it last grew, in float16 trainings.
+        processes: among which batches were divided; another number rounds differently.
     """
 
     step: int = 0
@@ -44,6 +45,7 @@ class Counters:
     best_step: int | None = None
     stale: int = 0
     scaler: dict[str, float] | None = None
+    processes: int = 1
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import overload
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -21,8 +20,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from oncoseg.case import Case
-from oncoseg.contracts import Preparing, Sample, Trainable
+from oncoseg.contracts import Sample, Trainable
 from oncoseg.errors import InputError
+from oncoseg.training.ranks import ALONE, Ranks
 
 Batch = dict[str, Tensor]
 
@@ -65,6 +65,10 @@ class CasesOnDemand(Sequence[Case]):
         self._kept.move_to_end(name)
         return self._kept[name]
 
+    def read(self, index: int) -> Case:
+        """One case, read for the caller alone: it is not kept."""
+        return self._load(self._names[index])
+
 
 def names_of(cases: Sequence[Case]) -> list[str]:
     """Names of cases, in order; cases on demand are not read for it."""
@@ -76,14 +80,13 @@ class Samples(Dataset[Sample]):
 
     Args:
         model: makes the samples.
-        cases: to make them from.
+        cases: to make them from, prepared where the model prepares (`oncoseg.training.preparing`).
         seed: of the training.
         per_case: samples of each case in one epoch.
     """
 
     def __init__(self, model: Trainable, cases: Sequence[Case], *, seed: int, per_case: int = 1) -> None:
         self.model, self.cases, self.seed, self.per_case = model, cases, seed, per_case
-        self._kept: WeakKeyDictionary[Case, Case] = WeakKeyDictionary()
 
     def __getitem__(self, n: int) -> Sample:
         """Sample n.
@@ -93,34 +96,30 @@ class Samples(Dataset[Sample]):
         """
         epoch, place = divmod(n, len(self.cases) * self.per_case)
         order = _order(self.seed, epoch, len(self.cases) * self.per_case)
-        case = self._prepared(self.cases[int(order[place]) // self.per_case])
+        case = self.cases[int(order[place]) // self.per_case]
         for sample in self.model.samples(case, np.random.default_rng([self.seed, n])):
             return sample
         raise InputError(f"{self.model.info.full_name} makes no training sample of case {case.name}. Leave it out.")
 
-    def _prepared(self, case: Case) -> Case:
-        """The case as the model wants it; kept as long as the case itself."""
-        if not isinstance(self.model, Preparing):
-            return case
-        if case not in self._kept:
-            self._kept[case] = self.model.prepare(case)
-        return self._kept[case]
 
-
-def batches(samples: Samples, *, size: int, first: int, stop: int, workers: int = 0) -> Iterator[Batch]:
-    """Batches first ... stop - 1 of a training.
+def batches(
+    samples: Samples, *, size: int, first: int, stop: int, workers: int = 0, ranks: Ranks = ALONE
+) -> Iterator[Batch]:
+    """Batches first ... stop - 1 of a training, or this process's share of them.
 
     Args:
         samples: where they come from.
-        size: samples in a batch.
+        size: samples in a batch, of all processes together.
         first: number of the first batch, from the start of the training.
         stop: number after the last one.
         workers: processes that prepare them; 0 prepares them in this one.
+        ranks: each takes an equal part of every batch, so that together they see what one process would.
 
     Yields:
         Name -> tensor with a leading batch axis, on the CPU.
     """
-    wanted = [range(b * size, (b + 1) * size) for b in range(first, stop)]
+    share = size // ranks.count
+    wanted = [range(n, n + share) for n in range(first * size + ranks.rank * share, stop * size, size)]
     methods = multiprocessing.get_all_start_methods()
     loader: DataLoader[Sample] = DataLoader(
         samples,

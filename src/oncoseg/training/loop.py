@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -11,18 +11,21 @@ from pathlib import Path
 from torch import Tensor
 
 from oncoseg.case import Case
-from oncoseg.config import plain
-from oncoseg.contracts import Trainable
+from oncoseg.config import fill, plain
+from oncoseg.contracts import Preparing, Trainable
 from oncoseg.errors import ConfigError, InputError
 from oncoseg.evaluation.metrics.dice import dice
 from oncoseg.evaluation.pair import MaskPair
 from oncoseg.training import record
 from oncoseg.training.checkpoint import Counters, load_state, save_state
 from oncoseg.training.descent import Descent, repeatable, require_device
-from oncoseg.training.loader import Samples, batches, names_of
+from oncoseg.training.event_files import EventFiles
+from oncoseg.training.loader import Batch, Samples, batches, names_of
+from oncoseg.training.preparing import PreparedFolder, prepared_cases
+from oncoseg.training.ranks import ALONE, Ranks
 from oncoseg.training.record import Line, TrainResult
-from oncoseg.training.schedule import rate_factor
 from oncoseg.training.settings import INDIFFERENT, TrainConfig
+from oncoseg.training.speed import Meter
 from oncoseg.weights.loading import load_strictly
 from oncoseg.weights.trained import About, read_checkpoint, write_checkpoint
 
@@ -41,6 +44,9 @@ class Progress:
         step, steps: done and planned.
         loss: of the newest step; None in a message.
         validation: newest validation score, None before the first.
+        learning_rate: of the newest step, before group factors; None in a message.
+        samples_per_second: since the last validation, of all processes together; None in a message.
+        memory_bytes: largest resident memory of this process since then; None in a message.
         message: something the user should know, e.g. a damaged state that was passed over.
     """
 
@@ -48,7 +54,22 @@ class Progress:
     steps: int
     loss: float | None = None
     validation: float | None = None
+    learning_rate: float | None = None
+    samples_per_second: float | None = None
+    memory_bytes: int | None = None
     message: str | None = None
+
+    @property
+    def numbers(self) -> str:
+        """The numbers in one short line; "" for a message."""
+        parts = (
+            ("loss {:.3f}", self.loss),
+            ("validation Dice {:.3f}", self.validation),
+            ("rate {:.2g}", self.learning_rate),
+            ("{:.3g} samples/s", self.samples_per_second),
+            ("{:.2g} GB", None if self.memory_bytes is None else self.memory_bytes / 1e9),
+        )
+        return "  ".join(text.format(number) for text, number in parts if number is not None)
 
 
 def train(
@@ -62,26 +83,31 @@ def train(
     start: str | None = None,
     validate: Validate | None = None,
     progress: Callable[[Progress], None] = lambda told: None,
+    ranks: Ranks = ALONE,
 ) -> TrainResult:
     """Train a model, or go on with a training that was killed; the model holds the chosen weights afterwards.
 
     Called again with the same folder, data and configuration it goes on from the last saved state and ends
     with the same weights, optimiser and log as one that was never killed (on the CPU, with the same number
-    of threads); a finished training is only read back.
+    of threads and processes); a finished training is only read back.
 
     Args:
         model: what to train; its present weights are the start.
         training: cases, or `CasesOnDemand`.
         validation: cases for choosing weights and stopping early; may be empty.
         config: how.
-        folder: for checkpoint, log and state; made when missing.
-        dataset: fingerprint of the data, written into the checkpoint.
+        folder: for checkpoint, log and state; made when missing. Only the first process uses it, but for cases
+            that the model prepares.
+        dataset: fingerprint of the data, written into the checkpoint. Without it cases that the model prepares are
+            kept in memory alone: files could not be told from those of other data.
         start: SHA-256 of the weights the model begins with; None when they are new.
         validate: score of one case, the higher the better; None takes the Dice of `predict` without prompts.
         progress: told after every step.
+        ranks: processes that train together, from `oncoseg.training.ranks.joined`.
 
     Raises:
-        ConfigError: when the folder holds another training, or for patience without validation cases.
+        ConfigError: when the folder holds another training, for patience without validation cases, or a batch that
+            cannot be divided among the processes.
         InputError: without training cases, or when the folder cannot be written to or the disk is full; the
             newest saved state stays whole.
         OncosegError: when the loss is no longer a number.
@@ -90,6 +116,10 @@ def train(
         raise InputError("There is no case to train on. Give a larger fraction or another split.")
     if config.patience and not len(validation):
         raise ConfigError("patience needs validation cases to judge by. Give some, or set patience to 0.")
+    if config.batch % ranks.count:
+        raise ConfigError(
+            f"A batch of {config.batch} cannot be divided among {ranks.count} processes. Choose a multiple for batch."
+        )
     asked = {
         "model": model.info.full_name,
         "options": plain(model.options()),
@@ -99,13 +129,18 @@ def train(
         "dataset": dataset,
         "start": start,
     }
-    require_device(config.device)
-    record.claim(folder, asked)
-    result = record.finished(folder)
+    require_device(config.device, ranks)
+    if ranks.first:
+        record.claim(folder, asked)
+    result = _finished(model, folder, ranks)
     if result is not None:
-        load_strictly(model.network, read_checkpoint(result.checkpoint).state, str(result.checkpoint))
         return result
-    course = _Course(model, config, folder, steps=config.total_steps(len(training)), tell=progress)
+    if isinstance(model, Preparing):
+        about = {key: asked[key] for key in ("model", "options", "dataset")}
+        kept = config.prepared if dataset else "memory"
+        store = None if kept == "memory" else PreparedFolder(folder / record.PREPARED, about, storage=kept)
+        training = prepared_cases(model, training, folder=store)
+    course = _Course(model, config, folder, cases=len(training), tell=progress, ranks=ranks)
     with repeatable(course.descent.device):
         course.resume()
         course.run(training, validation, validate or tumour_dice)
@@ -119,15 +154,35 @@ def tumour_dice(model: Trainable, case: Case) -> float | None:
     return dice(MaskPair(case.mask(), predicted).counts).value
 
 
+def _finished(model: Trainable, folder: Path, ranks: Ranks) -> TrainResult | None:
+    """The result of a training that had ended, its weights in the model; None where there is none yet."""
+    held = record.finished(folder) if ranks.first else None
+    shared = ranks.share(plain(held))
+    if shared is None:
+        return None
+    result = fill(TrainResult, shared, str(folder / record.RESULT))
+    weights = ranks.share_tensors(read_checkpoint(result.checkpoint).state if ranks.first else {})
+    load_strictly(model.network, weights, str(result.checkpoint))
+    return result
+
+
 class _Course:
     """A training under way: the model with its optimisers, how far it is, its best weights so far."""
 
     def __init__(
-        self, model: Trainable, config: TrainConfig, folder: Path, *, steps: int, tell: Callable[[Progress], None]
+        self,
+        model: Trainable,
+        config: TrainConfig,
+        folder: Path,
+        *,
+        cases: int,
+        tell: Callable[[Progress], None],
+        ranks: Ranks,
     ) -> None:
-        self.model, self.config, self.folder, self.steps, self.tell = model, config, folder, steps, tell
-        self.descent = Descent(model, config)
-        self.counters = Counters()
+        self.model, self.config, self.folder, self.tell, self.ranks = model, config, folder, tell, ranks
+        self.cases, self.steps = cases, config.total_steps(cases)
+        self.descent = Descent(model, config, ranks)
+        self.counters = Counters(processes=ranks.count)
         self.best: dict[str, Tensor] = {}
         self.begin = 0
         self.notes: list[str] = []
@@ -140,62 +195,107 @@ class _Course:
     def run(self, training: Sequence[Case], validation: Sequence[Case], validate: Validate) -> None:
         """Every step that is left."""
         config = self.config
-        samples = Samples(self.model, training, seed=config.seed, per_case=config.samples_per_case)
-        first, stop = self.begin * config.accumulate, self.steps * config.accumulate
-        loaded = batches(samples, size=config.batch, first=first, stop=stop, workers=config.workers)
+        loaded = self._batches(training)
+        events = (
+            EventFiles(self.folder / record.EVENTS, self.begin) if self.ranks.first and config.tensorboard else None
+        )
+        meter = Meter(self.descent.device)
         recent: list[dict[str, float]] = []
         score = None
         while self.counters.step < self.steps and not self.stopped:
             step = self.counters.step
-            share = rate_factor(step, steps=self.steps, schedule=config.schedule, warm_up=config.warm_up)
-            rate = config.learning_rate * share
+            rate = config.rate(step, self.cases)
             recent.append(self.descent.step(list(islice(loaded, config.accumulate)), step, rate))
             self.counters = replace(self.counters, step=step + 1)
-            loss = sum(recent[-1].values())
+            meter.count(config.batch * config.accumulate)
+            told = Progress(step + 1, self.steps, sum(recent[-1].values()), score, rate)
+            told = replace(told, samples_per_second=meter.samples_per_second, memory_bytes=meter.memory_bytes)
             if self._due(config.validate_every):
-                scores = [s for s in (validate(self.model, case) for case in validation) if s is not None]
-                score = sum(scores) / len(scores) if scores else None
-                self._judge(score)
-                epoch = (
-                    self.counters.step * config.batch * config.accumulate / (len(training) * config.samples_per_case)
-                )
-                record.append(self.folder, _line(recent, self.counters.step, epoch, rate, score, len(scores)))
+                meter.pause()
+                score, scored = self._validated(validation, validate)
+                line = self._line(recent, rate, score, scored)
                 recent = []
+                speed = meter.end(step + 1)
+                if self.ranks.first:
+                    record.append(self.folder, line, speed)
+                if events:
+                    events.add(line, speed)
                 if self._due(config.save_every or config.validate_every) or self.stopped:
                     self.save()
-            self.tell(Progress(self.counters.step, self.steps, loss, score))
+            self.tell(replace(told, validation=score))
+        if events:
+            events.close()
 
     def save(self) -> None:
         """Write the state, from which another process can go on."""
+        if not self.ranks.first:
+            return
         tensors, scaler = self.descent.state()
         tensors |= {_BEST + name: tensor for name, tensor in self.best.items()}
         save_state(self.folder / record.STATE, tensors, replace(self.counters, scaler=scaler))
 
     def resume(self) -> None:
         """Go back to the newest whole state; without one, save the start, so that every resume begins alike."""
-        state = load_state(self.folder / record.STATE, self._note)
-        if state is None:
+        state = load_state(self.folder / record.STATE, self._note) if self.ranks.first else None
+        if self.ranks.first and state is None:
             self.save()
-        else:
-            self.descent.restore(state.tensors, state.counters.scaler)
-            best = {name: tensor for name, tensor in state.tensors.items() if name.startswith(_BEST)}
+        saved, scaler = self.descent.state()
+        start = replace(self.counters, scaler=scaler)
+        counters = fill(Counters, self.ranks.share(plain(state.counters if state else start)), record.STATE)
+        if state is not None or self.ranks.count > 1:
+            tensors = self.ranks.share_tensors(state.tensors if state else saved)
+            self.descent.restore(tensors, counters.scaler)
+            best = {name: tensor for name, tensor in tensors.items() if name.startswith(_BEST)}
             self.best = {name.removeprefix(_BEST): tensor for name, tensor in best.items()}
-            self.counters = state.counters
-            self.begin = state.counters.step
-        record.truncate(self.folder, self.begin)
+        self.begin = counters.step
+        if counters.processes != self.ranks.count:
+            self._note(
+                f"From step {counters.step} on {self.ranks.count} processes train in place of {counters.processes}: "
+                "the last bits of the weights depend on that."
+            )
+        self.counters = replace(counters, processes=self.ranks.count)
+        if self.ranks.first:
+            record.truncate(self.folder, self.begin)
 
     def finish(self, dataset: str | None) -> TrainResult:
         """Give the model the chosen weights and write them."""
         info, counters = self.model.info, self.counters
         chosen = counters.best_step if self.best and counters.best_step is not None else counters.step
+        # The state of the last step is already saved with the network's own weights.
         if self.best:
             load_strictly(self.model.network, self.best, "The best weights")
+        elif self.descent.average:
+            self.descent.average.settle()
         target = self.folder / record.CHECKPOINT
-        about = About(info.name, info.variant, plain(self.model.options()), chosen, dataset)
-        write_checkpoint(target, self.model.network.state_dict(), about)
         result = TrainResult(target, counters.step, chosen, counters.best, self.stopped, self.begin, tuple(self.notes))
-        record.finish(self.folder, result, keep_state=self.config.keep_state)
+        if self.ranks.first:
+            about = About(info.name, info.variant, plain(self.model.options()), chosen, dataset)
+            write_checkpoint(target, self.model.network.state_dict(), about)
+            wanted = {record.STATE: self.config.keep_state, record.PREPARED: self.config.keep_prepared}
+            record.finish(self.folder, result, keep=[name for name, kept in wanted.items() if kept])
+        self.ranks.share(None)  # nobody goes on before the files are there
         return result
+
+    def _batches(self, training: Sequence[Case]) -> Iterator[Batch]:
+        config = self.config
+        return batches(
+            Samples(self.model, training, seed=config.seed, per_case=config.samples_per_case),
+            size=config.batch,
+            first=self.begin * config.accumulate,
+            stop=self.steps * config.accumulate,
+            workers=config.workers,
+            ranks=self.ranks,
+        )
+
+    def _validated(self, cases: Sequence[Case], validate: Validate) -> tuple[float | None, int]:
+        """Mean of the defined scores and their number; remembers the weights when they are the best so far."""
+        ours = range(self.ranks.rank, len(cases), self.ranks.count)
+        with self.descent.chosen():
+            found = {place: validate(self.model, cases[place]) for place in ours}
+            scores = [s for s in self.ranks.gather([found.get(n) for n in range(len(cases))]) if s is not None]
+            score = sum(scores) / len(scores) if scores else None
+            self._judge(score)
+        return score, len(scores)
 
     def _due(self, every: int) -> bool:
         return self.counters.step % every == 0 or self.counters.step == self.steps
@@ -209,14 +309,13 @@ class _Course:
         else:
             self.counters = replace(self.counters, stale=self.counters.stale + 1)
 
+    def _line(self, recent: Sequence[dict[str, float]], rate: float, score: float | None, scored: int) -> Line:
+        step = self.counters.step
+        losses = {name: sum(found[name] for found in recent) / len(recent) for name in recent[0]}
+        epoch = self.config.epochs_done(step, self.cases)
+        return Line(step, epoch, rate, sum(losses.values()), losses, score, scored)
+
     def _note(self, text: str) -> None:
         _LOG.warning(text)
         self.notes.append(text)
         self.tell(Progress(self.counters.step, self.steps, message=text))
-
-
-def _line(
-    recent: Sequence[dict[str, float]], step: int, epoch: float, rate: float, score: float | None, scored: int
-) -> Line:
-    losses = {name: sum(found[name] for found in recent) / len(recent) for name in recent[0]}
-    return Line(step, epoch, rate, sum(losses.values()), losses, score, scored)

@@ -2,8 +2,11 @@
 
 folder/
   training.json            what was asked; another request for the same folder is refused
-  training.jsonl           one line a validation, see `Line`
+  training.jsonl           one line a validation, see `Line`; the same in every repetition
+  speed.jsonl              as many lines of time and memory, see `speed.Speed`
   state/                   of the running training, see `checkpoint`; removed at the end
+  prepared/                cases of a model that prepares them, see `preparing`; removed at the end
+  events/                  TensorBoard's files, where they were asked for
   checkpoint.safetensors   the chosen weights, see `oncoseg.weights.trained`
   trained.json             TrainResult; the training is finished when it exists
 """
@@ -13,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +24,10 @@ from typing import Any
 from oncoseg.config import fill, plain
 from oncoseg.errors import ConfigError, InputError
 from oncoseg.files import read_json, remove_partial, write_json, write_text
+from oncoseg.training.speed import Speed
 
-ASKED, LOG, STATE, CHECKPOINT, RESULT = (
-    "training.json",
-    "training.jsonl",
-    "state",
-    "checkpoint.safetensors",
-    "trained.json",
-)
+ASKED, LOG, SPEED, RESULT = "training.json", "training.jsonl", "speed.jsonl", "trained.json"
+STATE, PREPARED, EVENTS, CHECKPOINT = "state", "prepared", "events", "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Line:
 
     Attributes:
         step: optimiser steps done.
-        epoch: times the cases have been visited.
+        epoch: epochs done.
         learning_rate: of the newest step, before group factors.
         loss: sum of the losses, mean over the steps since the last line.
         losses: the same for each loss.
@@ -99,37 +98,32 @@ def claim(folder: Path, asked: Mapping[str, Any]) -> None:
     raise ConfigError(f"{folder} holds another training: {shown}. Choose another folder or remove it.")
 
 
-def append(folder: Path, line: Line) -> None:
-    """Add a line to the log and flush it to disk.
+def append(folder: Path, line: Line, speed: Speed) -> None:
+    """Add a line to the log and one to the record of speed, and flush them to disk.
 
     Raises:
         InputError: when the disk is full.
     """
-    target = folder / LOG
-    try:
-        with target.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(plain(line), allow_nan=False) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise InputError(f"Cannot write {target}: {error.strerror}. Free some space and start again.") from error
+    _append(folder / LOG, line)
+    _append(folder / SPEED, speed)
 
 
 def truncate(folder: Path, step: int) -> None:
     """Forget the lines after a step: those steps will be done again."""
-    source = folder / LOG
-    if source.exists():
-        lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
-        # A kill may have cut the last line; it then lies after the last saved step.
-        whole = [line for line in lines if line.endswith("}\n")]
-        write_text(source, "".join(line for line in whole if json.loads(line)["step"] <= step))
+    for source in (folder / LOG, folder / SPEED):
+        if source.exists():
+            lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
+            # A kill may have cut the last line; it then lies after the last saved step.
+            whole = [line for line in lines if line.endswith("}\n")]
+            write_text(source, "".join(line for line in whole if json.loads(line)["step"] <= step))
 
 
-def finish(folder: Path, result: TrainResult, *, keep_state: bool) -> None:
-    """Write the result and let go of the state."""
+def finish(folder: Path, result: TrainResult, *, keep: Sequence[str] = ()) -> None:
+    """Write the result and let go of state and prepared cases, but for those folders that are named in `keep`."""
     write_json(folder / RESULT, plain(result) | {"checkpoint": CHECKPOINT})
-    if not keep_state:
-        shutil.rmtree(folder / STATE)
+    for name in {STATE, PREPARED} - set(keep):
+        if (folder / name).exists():
+            shutil.rmtree(folder / name)
 
 
 def finished(folder: Path) -> TrainResult | None:
@@ -143,6 +137,16 @@ def finished(folder: Path) -> TrainResult | None:
         return None
     held = read_json(source)
     return fill(TrainResult, held | {"checkpoint": str(folder / held["checkpoint"])}, str(source))
+
+
+def _append(target: Path, line: Line | Speed) -> None:
+    try:
+        with target.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(plain(line), allow_nan=False) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise InputError(f"Cannot write {target}: {error.strerror}. Free some space and start again.") from error
 
 
 def _short(value: Any) -> str:
