@@ -5,7 +5,8 @@ A shelf is a package and a thing on it is one file; the file offers the names be
 | shelf | the file defines |
 |---|---|
 | `oncoseg.models` | `INFOS: tuple[ModelInfo, ...]` (first = default) and `build(variant, *, weights, **options)`; \
-what can be trained also `RECIPES: dict[str, Recipe]` |
+what can be trained also `RECIPES: dict[str, Recipe]`; what stands on a package apart from ours also \
+`install(say) -> Path` and `trained_variant(folder) -> str | None` |
 | `oncoseg.datasets` | `INFO: DatasetInfo` and `build(**options) -> Dataset` |
 | `oncoseg.evaluation.metrics` | `INFO: MetricInfo` and `METRIC: Metric`, or `build(parameter) -> Metric` |
 | `oncoseg.prompts` | `INFO: SimulatorInfo` and `build(**options) -> Simulator` |
@@ -14,7 +15,7 @@ what can be trained also `RECIPES: dict[str, Recipe]` |
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -170,6 +171,75 @@ class Preparing(Protocol):
 
     def prepare(self, case: Case) -> Case:
         """The case as `samples` wants it: resampled, grey values normalised (float32); never given to `predict`."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitStep:
+    """What a model that trains itself tells on its way.
+
+    Attributes:
+        step, steps: optimiser steps done and planned, over all its networks; 0 where nothing is counted yet.
+        message: what it is doing, or something the user should know.
+        loss: of the newest step.
+        epoch: epochs finished; None between the ends of epochs. The values below are told there only.
+        learning_rate: of the epoch.
+        losses: means over the epoch, by name.
+        validation: its own score of the epoch, 0 to 1; None when it is undefined.
+    """
+
+    step: int
+    steps: int
+    message: str | None = None
+    loss: float | None = None
+    epoch: int | None = None
+    learning_rate: float | None = None
+    losses: Mapping[str, float] = field(default_factory=dict)
+    validation: float | None = None
+
+
+@runtime_checkable
+class SelfTraining(Model, Protocol):
+    """A model with a training of its own, such as another package's, that knows nothing before it."""
+
+    info: ModelInfo
+
+    def fit(
+        self,
+        *,
+        training: Sequence[Case],
+        validation: Sequence[Case],
+        epochs: int,
+        seed: int,
+        device: str,
+        folder: Path,
+        dataset: str | None = None,
+        progress: Callable[[FitStep], None],
+    ) -> Path:
+        """Train, or go on with a training that was killed; the model predicts with the result afterwards.
+
+        Args:
+            training: cases to learn from; the order is the same when the call is repeated.
+            validation: cases to watch it by; may be empty.
+            epochs: of its own kind.
+            seed: of what it draws; such models promise no equal repetition.
+            device: `auto`, `cpu`, `cuda`, `cuda:1` ...
+            folder: of the training; what is only needed on the way goes into `state` in it.
+            dataset: fingerprint of the data, written into the checkpoint.
+            progress: told after every step and at the end of every epoch.
+
+        Returns:
+            The checkpoint, in the folder.
+
+        Raises:
+            NotApplicableError: when the model has no form for these data.
+            FetchError: when a package it needs is not set up.
+            OncosegError: when the training fails.
+        """
+        ...
+
+    def options(self) -> dict[str, Any]:
+        """The plain options `build` needs to train this model again."""
         ...
 
 

@@ -35,6 +35,10 @@ class ConfigError(InputError):
     """A configuration key or value is wrong."""
 
 
+class NotApplicableError(InputError):
+    """A model has no form for these data: nothing failed, and trying again will not help."""
+
+
 class UnsafeFileError(InputError):
     """A weights file holds more than tensors and was not opened."""
 
