@@ -36,9 +36,7 @@ def training_bar(name: str) -> Iterator[Callable[[Step], None]]:
         def tell(step: Step) -> None:
             if step.message:
                 shown.console.print(escape(step.message))
-            note = f"loss {step.loss:.3f}" if step.loss is not None else ""
-            note += f"  validation Dice {step.validation:.3f}" if step.validation is not None else ""
-            shown.update(task, completed=step.step, total=step.steps, note=note)
+            shown.update(task, completed=step.step, total=step.steps, note=step.numbers)
 
         yield tell
 
@@ -70,7 +68,7 @@ class RunBars:
             self._shown.console.print(escape(event.message))
         task = self._cells.get(event.cell)
         if task is not None:
-            what = "training steps" if event.kind == "trained" else "cases"
+            what = event.numbers or ("training steps" if event.kind == "trained" else "cases")
             self._shown.update(task, completed=event.done, total=event.total or None, note=what)
 
     def _end(self, event: Event) -> None:

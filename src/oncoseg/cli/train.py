@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +16,7 @@ from oncoseg.cli.show import say
 if TYPE_CHECKING:
     from oncoseg.contracts import Dataset
     from oncoseg.experiments.splits import Split
+    from oncoseg.training.loop import Progress
 
 Settings = list[str] | None
 
@@ -33,6 +38,8 @@ def train(
     batch: Annotated[int | None, typer.Option(min=1, help="Samples at once; 8 without a recipe.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share every batch, one for each GPU.")] = 1,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's event files too.")] = False,
     settings: Annotated[Settings, typer.Option("--set", help="Option of the model, name=value. Repeatable.")] = None,
     data: Annotated[Settings, typer.Option("--data", help="Option of the data set, name=value. Repeatable.")] = None,
     loop: Annotated[
@@ -40,61 +47,91 @@ def train(
     ] = None,
 ) -> None:
     """Train a model. Can be killed at any time; the same command goes on and ends with the same weights."""
-    from oncoseg.cli.progress import training_bar
     from oncoseg.cli.settings import checkpoint_of, open_dataset, open_model
-    from oncoseg.config import parse_settings
+    from oncoseg.config import fill, parse_settings, plain
     from oncoseg.contracts import Trainable
     from oncoseg.errors import InputError
-    from oncoseg.experiments.splits import cases_of, training_fraction
+    from oncoseg.experiments.splits import Split, cases_of, training_fraction
     from oncoseg.files import sha256
     from oncoseg.training.loader import CasesOnDemand
     from oncoseg.training.loop import train as run
+    from oncoseg.training.ranks import joined
 
     given = {"steps": steps, "epochs": epochs, "batch": batch, "device": device, "precision": precision}
+    given |= {"tensorboard": tensorboard}
     changed = {name: value for name, value in given.items() if value} | parse_settings(loop or [])
     options = parse_settings(settings or [])
+    tell = say if _speaks() else _silent
     if recipe is not None:
-        options, changed = _by_recipe(model, recipe, options, changed)
+        options, changed = _by_recipe(model, recipe, options, changed, tell)
     config = _config(changed, seed)
+    if processes > 1:
+        _several(processes)
     opened = open_dataset(dataset, data or [])
     _seed_everything(seed)
     checkpoint = checkpoint_of(model)
     built = open_model(model, None, options)
     if not isinstance(built, Trainable):
         raise InputError(f"{model} cannot be trained. `oncoseg models` says which can.")
-    sides = _split(split, out, opened, test=test, validation=validation, seed=seed)
-    entries = opened.entries()
-    training = cases_of(training_fraction(sides.train, fraction, seed), entries)
-    held = cases_of(sides.validation, entries)
-    say(
-        f"{built.info.full_name}: {len(training)} cases to train on, {len(held)} to choose weights, "
-        f"{len(cases_of(sides.test, entries))} kept for testing ({out / 'split.json'})"
-    )
-    with training_bar(built.info.full_name) as progress:
-        result = run(
-            built,
-            training=CasesOnDemand(opened.load, training),
-            validation=CasesOnDemand(opened.load, held),
-            config=config,
-            folder=out,
-            dataset=opened.fingerprint(),
-            start=None if checkpoint is None else sha256(checkpoint),
-            progress=progress,
+    with joined() as ranks:
+        drawn = _split(split, out, opened, test=test, validation=validation, seed=seed) if ranks.first else None
+        sides = fill(Split, ranks.share(plain(drawn)), "split")
+        entries = opened.entries()
+        training = cases_of(training_fraction(sides.train, fraction, seed), entries)
+        held = cases_of(sides.validation, entries)
+        tell(
+            f"{built.info.full_name}: {len(training)} cases to train on, {len(held)} to choose weights, "
+            f"{len(cases_of(sides.test, entries))} kept for testing ({out / 'split.json'})"
         )
+        with _bar(built.info.full_name) as progress:
+            result = run(
+                built,
+                training=CasesOnDemand(opened.load, training),
+                validation=CasesOnDemand(opened.load, held),
+                config=config,
+                folder=out,
+                dataset=opened.fingerprint(),
+                start=None if checkpoint is None else sha256(checkpoint),
+                progress=progress,
+                ranks=ranks,
+            )
     best = "" if result.best is None else f", best validation Dice {result.best:.3f}"
-    say(f"wrote {result.checkpoint} (step {result.chosen_step} of {result.steps}{best})")
-    say(f"use it: oncoseg predict {result.checkpoint} IMAGE --out mask.nii.gz")
+    tell(f"wrote {result.checkpoint} (step {result.chosen_step} of {result.steps}{best})")
+    tell(f"use it: oncoseg predict {result.checkpoint} IMAGE --out mask.nii.gz")
+
+
+def _several(processes: int) -> None:
+    """Become torchrun, which starts this command in so many processes; in one of those nothing happens."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--max-restarts=3"]
+    os.execv(sys.executable, [sys.executable, *launcher, "-m", "oncoseg.cli.main", *sys.argv[1:]])
+
+
+def _speaks() -> bool:
+    """Whether this is the one process that talks to the user: the only one, or torchrun's first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _silent(text: str) -> None:
+    """Say nothing."""
+
+
+def _bar(name: str) -> AbstractContextManager[Callable[[Progress], None]]:
+    from oncoseg.cli.progress import training_bar
+
+    return training_bar(name) if _speaks() else nullcontext(lambda step: None)
 
 
 def _by_recipe(
-    model: str, name: str, options: dict[str, Any], changed: dict[str, Any]
+    model: str, name: str, options: dict[str, Any], changed: dict[str, Any], tell: Callable[[str], None]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options and settings of a recipe with what the user changed; says what the recipe is and leaves open."""
     from oncoseg.experiments import recipes
 
     chosen = recipes.recipe(model, name)
     for sentence in recipes.in_words(name, chosen, {**options, **changed}):
-        say(sentence)
+        tell(sentence)
     return recipes.options_by(chosen, options), recipes.training_by(chosen, changed)
 
 

@@ -18,6 +18,7 @@ class Event:
         cell: label of the cell; "" when the event belongs to the whole run.
         done, total: steps or cases so far and altogether; 0 where there is nothing to count.
         message: the reason or the note; "" where there is nothing to say.
+        numbers: of the training, to be shown beside its steps; "" in all other events.
     """
 
     kind: Kind
@@ -25,6 +26,7 @@ class Event:
     done: int = 0
     total: int = 0
     message: str = ""
+    numbers: str = ""
 
 
 class Progress(Protocol):

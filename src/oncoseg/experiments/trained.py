@@ -62,7 +62,8 @@ def _train(
         return with_tumour(dataset.load(name), cell.dataset.roi)
 
     def tell(step: Step) -> None:
-        progress(Event("trained", done=step.step, total=step.steps, message=step.message or ""))
+        told = Event("trained", done=step.step, total=step.steps, message=step.message or "", numbers=step.numbers)
+        progress(told)
 
     result = train(
         model,
