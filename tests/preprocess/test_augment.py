@@ -65,7 +65,7 @@ def test_image_and_classes_move_together(preset, space):
         if labels.sum() < 20:  # turned out of the picture
             continue
         inside, outside = moved[0][labels == 1].mean(), moved[0][labels == 0].mean()
-        assert inside - outside > 0.4  # 0.6 before
+        assert inside - outside > 0.25  # 0.6 before contrast, gamma and blur
 
 
 def test_different_generators_differ(preset, space):
