@@ -22,6 +22,8 @@ _START_FULL = 0.5
 #: From one slice to the next an area grows at most that much, where it is above the smaller bound (cm^2).
 _GROWTH, _GROWTH_FROM = 1.6, 1.5
 _SLICES_LOST = 3
+#: Share of the lungs' height that lies below the roots of the lungs; bronchi further down are lung.
+_BELOW_ROOTS = 0.45
 
 
 def airways(hu: NDArray[np.float32], body: Mask, *, middle: float, bottom: int, top: int) -> Mask:
@@ -45,7 +47,8 @@ def airways(hu: NDArray[np.float32], body: Mask, *, middle: float, bottom: int, 
     else:
         return found
     found[z] = start
-    for step, last in ((1, len(hu)), (-1, bottom - 1)):
+    roots = bottom + round(_BELOW_ROOTS * (top - bottom))
+    for step, last in ((1, len(hu)), (-1, roots - 1)):
         region, lost = start, 0
         for level in range(z + step, last, step):
             following = _following(region, hu[level], body[level])
