@@ -130,3 +130,13 @@ def test_unknown_groups_and_devices_are_refused():
         Descent(Pair(), sgd(group_rates={"critik": 1.0}))
     with pytest.raises(ConfigError, match="cannot be used here"):
         Descent(Pair(), sgd(device="quantum"))
+
+
+def test_a_loss_of_one_number_may_have_any_shape_and_others_are_refused():
+    class Odd(Pair):
+        def losses(self, batch):
+            yield "critic", self.network["critic"](batch["x"])
+
+    assert Descent(Odd(), sgd()).step([{"x": torch.ones(1, 1)}], 0, 0.1) == {"critic": 1.0}
+    with pytest.raises(OncosegError, match=r"'critic' of unet\.ronneberger has shape \(4, 1\); it must be one number"):
+        Descent(Odd(), sgd()).step([{"x": torch.ones(4, 1)}], 0, 0.1)

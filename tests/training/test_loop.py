@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from oncoseg.files import sha256
 from oncoseg.models import unet
 from oncoseg.training.loader import CasesOnDemand
 from oncoseg.training.loop import Progress, train, tumour_dice
-from oncoseg.training.record import CHECKPOINT, LOG, STATE
+from oncoseg.training.record import CHECKPOINT, LOG, SPEED, STATE
 from oncoseg.training.settings import TrainConfig
 from oncoseg.weights.trained import read_checkpoint
 
@@ -74,6 +75,15 @@ def test_progress_is_told_after_every_step(make_model, cases, tmp_path):
     train(make_model(), training=cases, config=short(), folder=tmp_path, progress=told.append)
     assert [(p.step, p.steps) for p in told] == [(n, 6) for n in range(1, 7)]
     assert all(isinstance(p, Progress) and p.loss > 0 for p in told)
+    assert all(p.samples_per_second > 0 and p.memory_bytes > 0 and p.learning_rate > 0 for p in told)
+
+
+def test_the_numbers_of_a_step_fit_one_line():
+    told = Progress(
+        3, 9, loss=0.4567, validation=0.8, learning_rate=0.00123, samples_per_second=51.23, memory_bytes=2**30
+    )
+    assert told.numbers == "loss 0.457  validation Dice 0.800  rate 0.0012  51.2 samples/s  1.1 GB"
+    assert Progress(0, 9, message="damaged").numbers == ""
 
 
 def test_the_best_weights_are_chosen(make_model, cases, tmp_path):
@@ -208,6 +218,58 @@ def test_a_damaged_state_is_reported_and_the_end_is_the_same(make_model, cases, 
     assert log(tmp_path / "a") == log(tmp_path / "b")
 
 
+def test_the_averaged_weights_are_validated_and_kept(make_model, cases, tmp_path):
+    seen = []
+
+    def validate(model, case):
+        seen.append({name: tensor.clone() for name, tensor in model.network.state_dict().items()})
+        return float(len(seen) == 2)
+
+    even = short(ema=0.5, schedule="constant")
+    model = make_model()
+    train(model, training=cases, validation=cases[:1], config=even, folder=tmp_path, validate=validate)
+    kept = model.network.state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in seen[1].items())
+    own = make_model()
+    train(own, training=cases, config=replace(even, steps=4, ema=0.0), folder=tmp_path / "own")
+    assert not torch.equal(own.network.state_dict()["head.weight"], kept["head.weight"])
+    last = make_model()
+    train(last, training=cases, config=replace(even, steps=4), folder=tmp_path / "last")
+    assert all(torch.equal(last.network.state_dict()[name], tensor) for name, tensor in seen[1].items())
+
+
+def test_speed_and_memory_are_kept_apart_from_the_log(make_model, cases, tmp_path):
+    train(make_model(), training=cases, validation=cases[:1], config=short(), folder=tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / SPEED).read_text().splitlines()]
+    assert [(line["step"], line["samples"]) for line in lines] == [(2, 4), (4, 4), (6, 4)]
+    for line in lines:
+        assert line["samples_per_second"] == pytest.approx(line["samples"] / line["seconds"])
+        assert line["validation_seconds"] > 0
+        assert 1e7 < line["memory_bytes"] < 1e11
+        assert line["device_bytes"] is None
+
+
+def test_event_files_hold_the_log(make_model, cases, tmp_path):
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    config = short(tensorboard=True, save_every=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_model(), training=cases, config=config, folder=tmp_path, progress=stop_at(3))
+    train(make_model(), training=cases, config=config, folder=tmp_path)
+    events = reading.EventAccumulator(str(tmp_path / "events")).Reload()
+    written = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert written == [(line["step"], pytest.approx(line["loss"])) for line in log(tmp_path)]
+    assert {"learning rate", "samples per second", "memory/process GB"} <= set(events.Tags()["scalars"])
+
+
+def test_event_files_without_their_package_are_an_error_that_says_what_to_install(
+    make_model, cases, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    with pytest.raises(ConfigError, match=r"pip install 'oncoseg\[tensorboard\]'"):
+        train(make_model(), training=cases, config=short(tensorboard=True), folder=tmp_path)
+
+
 CHILD = """
     import sys
     from pathlib import Path
@@ -230,8 +292,8 @@ CHILD = """
         cases.append(Case(f"c{n}", f"p{n}", image, {"tumour": image.with_voxels(mask)}))
     model = unet.build(base=4, norm="batch", patch=32, spacing=None, dropout=0.2)
     config = TrainConfig(
-        steps=40, batch=2, accumulate=2, validate_every=2, save_every=4,
-        warm_up=5, clip=1.0, device="cpu", keep_state=True,
+        steps=40, batch=2, accumulate=2, validate_every=2, save_every=4, ema=0.95, schedule="multistep",
+        milestones=(4, 8), rate_every="epoch", warm_up=2, clip=1.0, device="cpu", keep_state=True,
     )
     train(
         model, training=cases[:3], validation=cases[3:], config=config, folder=Path(sys.argv[1]),

@@ -1,6 +1,7 @@
 """Learning rates over a training."""
 
 import pytest
+import torch
 
 from oncoseg.training.schedule import rate_factor
 
@@ -19,3 +20,14 @@ def test_poly_is_that_of_nnunet():
 
 def test_cosine_is_half_way_down_in_the_middle():
     assert rate_factor(60, places=100, schedule="cosine", warm_up=20) == pytest.approx(0.5)
+
+
+def test_multistep_is_that_of_torch():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.SGD([weight], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[3, 5], gamma=0.1)
+    for place in range(8):
+        found = rate_factor(place, places=8, schedule="multistep", milestones=(3, 5))
+        assert found == pytest.approx(scheduler.get_last_lr()[0])
+        optimiser.step()
+        scheduler.step()
