@@ -17,6 +17,7 @@ from oncoseg.experiments.store import (
     PREDICTIONS,
     SCORES,
     SLICES,
+    SPEED,
     TRAINING,
     CellRecord,
     GallerySlice,
@@ -102,6 +103,7 @@ def make_cell(run: Path, plan: Planned) -> Path:
         write_cost(folder, _cost(plan))
     if plan.trained:
         write_text(folder / TRAINING, "".join(json.dumps(line) + "\n" for line in _training(rng)))
+        write_text(folder / SPEED, "".join(json.dumps(line) + "\n" for line in _speed(rng)))
     write_jsonl(folder / SCORES, scores)
     return folder
 
@@ -202,11 +204,26 @@ def _training(rng: np.random.Generator) -> list[dict[str, Any]]:
         {
             "step": 20 * n,
             "epoch": n / 4,
-            "learning_rate": 1e-3,
+            "learning_rate": 1e-3 * (1 - n / 16) ** 0.9,
             "loss": float(1.1 * np.exp(-n / 6) + rng.normal(0, 0.01)),
             "losses": {"segmentation": 1.0},
             "validation": float(0.8 - 0.7 * np.exp(-n / 5)) if n > 1 else None,
             "validated": 5,
+        }
+        for n in range(1, 16)
+    ]
+
+
+def _speed(rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [
+        {
+            "step": 20 * n,
+            "samples": 160,
+            "seconds": 160 / 41,
+            "samples_per_second": float(41 + rng.normal(0, 1)),
+            "validation_seconds": 2.0,
+            "memory_bytes": 2_100_000_000,
+            "device_bytes": None,
         }
         for n in range(1, 16)
     ]

@@ -135,7 +135,8 @@ def test_works_without_cost_training_and_pictures(page_of, planned):
 def test_shows_cost_training_and_pictures_where_there_are_any(page):
     assert 'id="cost"' in page
     assert "FlopCounterMode" in page
-    assert "Training curves" in page
+    assert "Training curves: loss, validation, learning rate, samples per second" in page
+    assert "Largest memory: process 2.1 GB." in page
     assert page.count('class="tile"') > 20
 
 

@@ -29,6 +29,7 @@ from oncoseg.experiments.store import (
     PREDICTIONS,
     SCORES,
     SLICES,
+    SPEED,
     TRAINING,
     CellRecord,
     is_finished,
@@ -123,9 +124,9 @@ def _model_spec(work: _Work) -> ModelSpec | None:
     if spec is None or not work.cell.trains:
         return spec
     checkpoint = trained(work.cell, work.identity, work.dataset, work.folder.parent, progress=work.tell)
-    log = checkpoint.parent / TRAINING
-    if log.exists():
-        shutil.copyfile(log, work.folder / TRAINING)
+    for name in (TRAINING, SPEED):
+        if (checkpoint.parent / name).exists():
+            shutil.copyfile(checkpoint.parent / name, work.folder / name)
     return replace(spec, weights=checkpoint)
 
 

@@ -13,6 +13,7 @@ run/                        one matrix
     slices/<case>.npz       pictures for the gallery, see `GallerySlice`
     cost.json               Cost
     training.jsonl          one line per validation, when the cell trained
+    speed.jsonl             time and memory of the same stretches
     attempts.jsonl          one line per failed attempt
     scores.jsonl            appears last, by rename: the cell is finished when it exists
 """
@@ -35,7 +36,8 @@ from oncoseg.score import Cost, Prediction, Provenance, Score, read_predictions,
 
 CELL, PREDICTIONS, SCORES, COST = "cell.json", "predictions.jsonl", "scores.jsonl", "cost.json"
 MATRIX, PROVENANCE, SPLITS, TRAINED, COSTS = "matrix.json", "provenance.json", "splits", "trained", "costs"
-MASKS, SLICES, TRAINING, ATTEMPTS = "masks", "slices", "training.jsonl", "attempts.jsonl"
+MASKS, SLICES, ATTEMPTS = "masks", "slices", "attempts.jsonl"
+TRAINING, SPEED = "training.jsonl", "speed.jsonl"
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ class CellResult:
     scores: list[Score]
     cost: Cost | None
     training: list[dict[str, Any]] = field(default_factory=list)
+    speed: list[dict[str, Any]] = field(default_factory=list)
 
     def gallery(self, case: str) -> GallerySlice | None:
         """The picture of one case, None when the cell has none."""
@@ -230,14 +233,14 @@ def read_cell(folder: Path) -> CellResult:
         InputError: names the file that is missing or wrong.
     """
     cost = folder / COST
-    training = folder / TRAINING
     return CellResult(
         folder=folder,
         record=fill(CellRecord, read_json(folder / CELL), str(folder / CELL)),
         predictions=read_predictions(folder / PREDICTIONS),
         scores=read_scores(folder / SCORES),
         cost=fill(Cost, read_json(cost), str(cost)) if cost.exists() else None,
-        training=read_training(training) if training.exists() else [],
+        training=read_training(folder / TRAINING),
+        speed=read_training(folder / SPEED),
     )
 
 
@@ -270,5 +273,7 @@ def read_run(run: Path) -> list[CellResult]:
 
 
 def read_training(source: Path) -> list[dict[str, Any]]:
-    """Lines of a training log."""
+    """Lines of a training log; none where there is no such file."""
+    if not source.exists():
+        return []
     return [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]

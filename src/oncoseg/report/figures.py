@@ -220,21 +220,25 @@ def cost_plot(bubbles: Sequence[Bubble], metric: str, slug: str) -> str:
 
 
 def training_plot(curves: Mapping[str, Sequence[Line]], x_label: str, slug: str) -> str:
-    """Training curves, one panel a quantity (losses; validation scores); SVG text."""
+    """Training curves, one panel a quantity (losses, validation scores, ...), two in a row; SVG text."""
+    rows = -(-len(curves) // 2)
 
     def draw(figure: Figure) -> list[_Tip]:
-        panels = figure.subplots(1, len(curves), squeeze=False)[0]
-        for axes, (title, lines) in zip(panels, curves.items(), strict=True):
+        panels = figure.subplots(rows, min(2, len(curves)), squeeze=False, sharex=True).ravel()
+        for axes in panels[len(curves) :]:
+            axes.set_visible(False)
+        for axes, (title, lines) in zip(panels, curves.items(), strict=False):
             for line, style in zip(lines, _line_styles(lines), strict=True):
                 axes.plot(line.x, line.y, label=line.label, linewidth=1.6, markersize=3.5, **style)
             axes.set_title(title)
             axes.set_xlabel(x_label)
+            axes.tick_params(labelbottom=True)
             if len(lines) > 1:
                 axes.legend(fontsize=8.5)
         return []
 
     names = ", ".join(curves)
-    return _svg(draw, slug, size=(8.2, 2.7), alt=f"Training curves: {names}")
+    return _svg(draw, slug, size=(8.2, 0.4 + 2.3 * rows), alt=f"Training curves: {names}")
 
 
 #: Axes, position in their data, text.

@@ -117,13 +117,11 @@ def cost_plot(group: Group) -> Plot | None:
 
 
 def training_plot(cell: CellResult, slug: str) -> Plot | None:
-    """Losses and validation scores of one trained cell; None without at least two logged points."""
+    """Loss, validation, learning rate and speed of one trained cell; None without at least two logged points."""
     lines = cell.training
     if len(lines) < 2 or any("step" not in line for line in lines):
         return None
-    logged = {"loss": [line.get("loss") for line in lines], "validation": [line.get("validation") for line in lines]}
-    parts = sorted({name for line in lines for name in line.get("losses") or {}})
-    logged |= {f"loss: {n}": [(line.get("losses") or {}).get(n) for line in lines] for n in parts if len(parts) > 1}
+    logged = _logged(cell)
     curves: defaultdict[str, list[figures.Line]] = defaultdict(list)
     for name, values in logged.items():
         points = [(float(line["step"]), float(v)) for line, v in zip(lines, values, strict=True) if v is not None]
@@ -137,7 +135,27 @@ def training_plot(cell: CellResult, slug: str) -> Plot | None:
         for n, line in enumerate(lines)
     )
     svg = figures.training_plot(curves, "optimiser step", slug)
-    return Plot(svg, "One point a validation.", Numbers(("step", *logged), rows))
+    return Plot(svg, f"One point a validation.{_memory_of(cell)}", Numbers(("step", *logged), rows))
+
+
+def _logged(cell: CellResult) -> dict[str, list[float | None]]:
+    """Curve -> its value at every line of the log; a part of a panel is called `panel: part`."""
+    lines = cell.training
+    logged = {"loss": [line.get("loss") for line in lines]}
+    parts = sorted({name for line in lines for name in line.get("losses") or {}})
+    logged |= {f"loss: {n}": [(line.get("losses") or {}).get(n) for line in lines] for n in parts if len(parts) > 1}
+    logged["validation"] = [line.get("validation") for line in lines]
+    logged["learning rate"] = [line.get("learning_rate") for line in lines]
+    speed = {line["step"]: line.get("samples_per_second") for line in cell.speed if "step" in line}
+    return logged | ({"samples per second": [speed.get(line["step"]) for line in lines]} if speed else {})
+
+
+def _memory_of(cell: CellResult) -> str:
+    """The largest memory of a training in words; "" where it was not measured."""
+    process = [line["memory_bytes"] for line in cell.speed if line.get("memory_bytes")]
+    device = [line["device_bytes"] for line in cell.speed if line.get("device_bytes")]
+    text = f" Largest memory: process {max(process) / 1e9:.2g} GB" if process else ""
+    return text + (f", tensors on the accelerator {max(device) / 1e9:.2g} GB" if device else "") + ("." if text else "")
 
 
 def _ordered(group: Group, order: Sequence[LeaderboardRow]) -> list[Entrant]:

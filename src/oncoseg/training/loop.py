@@ -271,8 +271,8 @@ class _Course:
         if self.ranks.first:
             about = About(info.name, info.variant, plain(self.model.options()), chosen, dataset)
             write_checkpoint(target, self.model.network.state_dict(), about)
-            wanted = {record.STATE: self.config.keep_state, record.PREPARED: self.config.keep_prepared}
-            record.finish(self.folder, result, keep=[name for name, kept in wanted.items() if kept])
+            config = self.config
+            record.finish(self.folder, result, keep_state=config.keep_state, keep_prepared=config.keep_prepared)
         self.ranks.share(None)  # nobody goes on before the files are there
         return result
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,14 +98,15 @@ def claim(folder: Path, asked: Mapping[str, Any]) -> None:
     raise ConfigError(f"{folder} holds another training: {shown}. Choose another folder or remove it.")
 
 
-def append(folder: Path, line: Line, speed: Speed) -> None:
-    """Add a line to the log and one to the record of speed, and flush them to disk.
+def append(folder: Path, line: Line, speed: Speed | None = None) -> None:
+    """Add a line to the log, and one to the record of speed where it was measured, and flush them to disk.
 
     Raises:
         InputError: when the disk is full.
     """
     _append(folder / LOG, line)
-    _append(folder / SPEED, speed)
+    if speed is not None:
+        _append(folder / SPEED, speed)
 
 
 def truncate(folder: Path, step: int) -> None:
@@ -118,11 +119,11 @@ def truncate(folder: Path, step: int) -> None:
             write_text(source, "".join(line for line in whole if json.loads(line)["step"] <= step))
 
 
-def finish(folder: Path, result: TrainResult, *, keep: Sequence[str] = ()) -> None:
-    """Write the result and let go of state and prepared cases, but for those folders that are named in `keep`."""
+def finish(folder: Path, result: TrainResult, *, keep_state: bool, keep_prepared: bool = False) -> None:
+    """Write the result and let go of the state and of prepared cases, unless they are to be kept."""
     write_json(folder / RESULT, plain(result) | {"checkpoint": CHECKPOINT})
-    for name in {STATE, PREPARED} - set(keep):
-        if (folder / name).exists():
+    for name, kept in ((STATE, keep_state), (PREPARED, keep_prepared)):
+        if not kept and (folder / name).exists():
             shutil.rmtree(folder / name)
 
 
