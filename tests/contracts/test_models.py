@@ -1,9 +1,10 @@
 """Every model on the shelf must pass; a newcomer needs no test of its own for this.
 
 Models with weights in the catalogue are built with `random_weights=True`: these tests need no network connection.
+Trainable ones are built as small as their recipe "smoke" says, and counted at paper size without memory.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import get_args
 
@@ -12,11 +13,16 @@ import pytest
 import torch
 
 from oncoseg import registry
-from oncoseg.contracts import Fidelity, NeuralModel, PromptType
+from oncoseg.config import fill
+from oncoseg.contracts import Fidelity, NeuralModel, PromptType, Trainable
 from oncoseg.errors import InputError, UnknownNameError
+from oncoseg.experiments.recipes import recipes_of
 from oncoseg.prompt import Box, Click, MaskPrompt, Scribble
+from oncoseg.training.loop import train, tumour_dice
+from oncoseg.training.settings import TrainConfig
 from oncoseg.volume import Volume
 from oncoseg.weights import catalogue
+from oncoseg.weights.trained import About, write_checkpoint
 
 INFOS = [info for name in registry.names("models") for info in registry.load("models", name).INFOS]
 SHAPE = (5, 40, 36)
@@ -27,9 +33,26 @@ TUMOUR = Box((2, 14, 10), (3, 24, 22))
 @cache
 def model_of(full_name):
     torch.set_num_threads(1)
-    info = next(i for i in INFOS if i.full_name == full_name)
+    torch.manual_seed(0)
+    return small(next(i for i in INFOS if i.full_name == full_name))
+
+
+def small(info, **changed):
+    """A model with random weights, of the smallest size its file knows."""
     options = {"random_weights": True} if info.weights else {}
-    return registry.load("models", info.name).build(info.variant or None, **options)
+    if "smoke" in recipes_of(info.full_name):
+        options = dict(recipes_of(info.full_name)["smoke"].options)
+    return registry.load("models", info.name).build(info.variant or None, **{**options, **changed})
+
+
+@cache
+def overfit_case():
+    """A synthetic thorax with one large tumour."""
+    options = {"shape": [32, 64, 64], "spacing": [5.0, 4.0, 4.0], "volume_ml": [60.0, 90.0], "tumours": [1, 1]}
+    phantom = registry.load("datasets", "phantom").build(
+        cases=1, seed=5, positions=["solitary"], textures=["solid"], **options
+    )
+    return phantom.load(phantom.entries()[0].case)
 
 
 @pytest.fixture(params=INFOS, ids=lambda info: info.full_name)
@@ -111,9 +134,12 @@ def test_weights_are_in_the_catalogue_and_fit_in_number(info):
 
 def test_network_has_the_stated_parameters(info, model):
     if not isinstance(model, NeuralModel):
-        assert info.parameters == info.trainable_parameters == 0
+        assert info.trainable or info.parameters == info.trainable_parameters == 0
         return
-    parameters = list(model.network.parameters())
+    options = {"random_weights": True} if info.weights else dict(info.counted_with)
+    with torch.device("meta"):
+        whole = registry.load("models", info.name).build(info.variant or None, **options)
+    parameters = list(whole.network.parameters())
     assert sum(p.numel() for p in parameters) == info.parameters
     assert sum(p.numel() for p in parameters if p.requires_grad) == info.trainable_parameters
 
@@ -180,6 +206,86 @@ def test_image_with_nan_is_refused(info, model):
     image.voxels[0, 0, 0] = np.nan
     with pytest.raises(InputError, match="NaN"):
         model.predict(image, prompts_for(info, image))
+
+
+def trainable(info, **changed):
+    if not info.trainable:
+        pytest.skip("cannot be trained")
+    model = small(info, **changed)
+    if not isinstance(model, Trainable):
+        pytest.skip("trains itself")
+    return model
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_network_takes_one_channel_or_four_and_refuses_others_by_name(info, channels):
+    model = trainable(info, channels=channels)
+    x = torch.zeros(1, channels, *patch_of(model))
+    with torch.inference_mode():
+        assert model.network.eval()(x).shape[2:] == x.shape[2:]
+        with pytest.raises(InputError, match=f"{channels} input channel"):
+            model.network(torch.zeros(1, channels + 1, *x.shape[2:]))
+
+
+def test_network_names_the_nearest_shape_when_one_does_not_fit(info):
+    model = trainable(info)
+    size = patch_of(model)
+    if getattr(model.network, "multiple", 1) == 1 and getattr(model.network, "size", None) is None:
+        pytest.skip("takes any size")
+    wrong = (*size[:-1], size[-1] + 1)
+    with pytest.raises(InputError, match=r"nearest.*" + ", ".join(map(str, size))):
+        model.network(torch.zeros(1, model.settings.channels, *wrong))
+
+
+def test_prediction_does_not_depend_on_the_batch(info, model):
+    if not isinstance(model, Trainable) or "batch" not in model.options():
+        pytest.skip("has no batches")
+    image = thorax()
+    torch.manual_seed(3)
+    one = trainable(info, batch=1)
+    other = trainable(info, batch=3)
+    other.network.load_state_dict(one.network.state_dict())
+    np.testing.assert_allclose(one.predict(image).voxels, other.predict(image).voxels, atol=1e-3)
+
+
+def test_saved_and_built_again_it_predicts_the_same(info, model, tmp_path):
+    if not isinstance(model, Trainable):
+        pytest.skip("not trained by the loop")
+    target = tmp_path / "checkpoint.safetensors"
+    write_checkpoint(target, model.network.state_dict(), About(info.name, info.variant, model.options()))
+    again = registry.load("models", info.name).build(weights=target)
+    assert again.info == info
+    assert again.options() == model.options()
+    np.testing.assert_array_equal(again.predict(thorax()).voxels, model.predict(thorax()).voxels)
+
+
+def test_recipes_are_complete(info):
+    held = recipes_of(info.full_name)
+    assert ("smoke" in held) == info.trainable
+    for name, recipe in held.items():
+        assert recipe.source, name
+        config = fill(TrainConfig, dict(recipe.training), f"recipe {name}")
+        with torch.device("meta"):
+            built = registry.load("models", info.name).build(info.variant or None, **recipe.options)
+        known = {f.name for f in fields(config)} | set(built.options())
+        assert set(recipe.assumed) <= known, name
+
+
+@pytest.mark.slow
+def test_overfits_one_case_within_the_steps_of_its_smoke_recipe(info, tmp_path):
+    torch.manual_seed(0)
+    model, case = trainable(info), overfit_case()
+    config = fill(TrainConfig, dict(recipes_of(info.full_name)["smoke"].training), "smoke")
+    assert config.total_steps(1) <= 400
+    result = train(model, training=[case], validation=[case], config=config, folder=tmp_path / "t")
+    assert result.best >= 0.9
+    assert tumour_dice(model, case) == pytest.approx(result.best)
+
+
+def patch_of(model):
+    """Size of one training image of a model, without channels."""
+    patch = model.settings.patch
+    return tuple(patch) if model.info.dimension == "3d" else (patch, patch)
 
 
 def test_unknown_option_is_refused(info):

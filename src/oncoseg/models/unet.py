@@ -99,9 +99,17 @@ _BENCHMARK = "Mulero Ayllon et al. 2025, arXiv 2505.01239, section III"
 RECIPES = {
     "smoke": Recipe(
         source="none: as small as a U-Net can be, to see on a CPU that everything runs",
-        options={"base": 8, "norm": "batch", "dropout": 0.0, "spacing": 4.0, "patch": 64, "window": (-1000.0, 400.0)},
-        training={"steps": 120, "batch": 8, "learning_rate": 5e-3, "validate_every": 40},
-        variants=("ronneberger",),
+        options={
+            "base": 8,
+            "norm": "batch",
+            "dropout": 0.0,
+            "spacing": 4.0,
+            "patch": 64,
+            "window": (-1000.0, 400.0),
+            "levels": 0,
+            "augment": "none",
+        },
+        training={"steps": 150, "batch": 8, "learning_rate": 5e-3, "validate_every": 50},
     ),
     "paper": Recipe(
         source="Ronneberger et al. 2015, section 3",
