@@ -1,0 +1,97 @@
+"""Networks kept ready, one image after another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+def opened(job: dict[str, Any]) -> list[Any]:
+    """nnU-Net's predictors, one a stage.
+
+    Args:
+        job: `weights` (safetensors file), `about` (see `oncoseg.models.nnunet.checkpoint`), `device`, `mirror`,
+            `step`.
+    """
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+    from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+    from safetensors import safe_open
+
+    about = job["about"]
+    stages = []
+    with safe_open(job["weights"], framework="pt") as content:
+        names = list(content.keys())
+        for stage in about["stages"]:
+            plans = PlansManager(about["plans"])
+            configuration = plans.get_configuration(stage["configuration"])
+            labels = plans.get_label_manager(about["dataset"])
+            trainer = recursive_find_trainer_class_by_name(stage["trainer"])
+            network = trainer.build_network_architecture(
+                plans,
+                configuration,
+                determine_num_input_channels(plans, configuration, about["dataset"]),
+                labels.num_segmentation_heads,
+                enable_deep_supervision=False,
+            )
+            prefixes = [f"{stage['configuration']}/{fold}/" for fold in stage["folds"]]
+            weights = [{n.removeprefix(p): content.get_tensor(n) for n in names if n.startswith(p)} for p in prefixes]
+            network.load_state_dict(weights[0])
+            device = torch.device(job["device"])
+            predictor = nnUNetPredictor(
+                tile_step_size=job["step"], use_mirroring=job["mirror"], device=device, allow_tqdm=False
+            )
+            axes = None if stage["mirror_axes"] is None else tuple(stage["mirror_axes"])
+            predictor.manual_initialization(
+                network, plans, configuration, weights, about["dataset"], stage["trainer"], axes
+            )
+            stages.append(predictor)
+    return stages
+
+
+def predict(stages: list[Any], image: Path, spacing: list[float], target: Path) -> list[int]:
+    """Probabilities of every output of the last stage.
+
+    Args:
+        stages: predictors; each but the first is given the segmentation of the one before.
+        image: .npy with float32 (slices, rows, columns).
+        spacing: mm in that order.
+        target: .npy that receives float32 (outputs, slices, rows, columns).
+
+    Returns:
+        The shape written.
+    """
+    voxels = np.load(image, allow_pickle=False)[None]
+    previous: NDArray[Any] | None = None
+    for stage in stages[:-1]:
+        found = stage.predict_single_npy_array(voxels, {"spacing": spacing}, previous, None, False)
+        previous = np.asarray(found)[None]
+    _, probabilities = stages[-1].predict_single_npy_array(voxels, {"spacing": spacing}, previous, None, True)
+    np.save(target, np.asarray(probabilities, dtype=np.float32))
+    return list(probabilities.shape)
+
+
+def unpickle(source: Path, target: Path) -> dict[str, Any]:
+    """The weights of a checkpoint that its owner trusts, as safetensors; anything in it may run.
+
+    Returns:
+        `trainer`, `configuration`, `mirror_axes`.
+    """
+    from safetensors.torch import save_file
+
+    content = torch.load(source, map_location="cpu", weights_only=False)
+    tensors = {name: tensor.detach().clone().contiguous() for name, tensor in content["network_weights"].items()}
+    save_file(tensors, target)
+    axes = content.get("inference_allowed_mirroring_axes")
+    plain = {
+        "trainer": content["trainer_name"],
+        "configuration": content["init_args"]["configuration"],
+        "mirror_axes": None if axes is None else [int(a) for a in axes],
+    }
+    return json.loads(json.dumps(plain))  # type: ignore[no-any-return]
