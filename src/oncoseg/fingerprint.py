@@ -11,7 +11,7 @@ from typing import Any
 from oncoseg.config import content_key
 from oncoseg.errors import InputError
 from oncoseg.fetch import cache_folder
-from oncoseg.files import sha256, write_json
+from oncoseg.files import require_file, sha256, write_json
 
 
 def fingerprint(root: Path, files: Iterable[Path], about: Any = None) -> str:
@@ -38,6 +38,19 @@ def fingerprint(root: Path, files: Iterable[Path], about: Any = None) -> str:
     if any(known.get(name) != entry for name, entry in found.items()):
         _remember(memory, {**known, **found})
     return content_key({"files": {name: entry[2] for name, entry in found.items()}, "about": about})
+
+
+def weights_fingerprint(weights: Path) -> str:
+    """Hex SHA-256 of a weights file, or of everything but pictures and masks in a folder of them.
+
+    Raises:
+        InputError: when the file is missing or empty.
+    """
+    if not weights.is_dir():
+        require_file(weights)
+        return sha256(weights)
+    kinds = (".json", ".pth", ".pt", ".safetensors")
+    return fingerprint(weights, (file for file in weights.rglob("*") if file.suffix in kinds))
 
 
 def _recall(memory: Path) -> dict[str, list[Any]]:

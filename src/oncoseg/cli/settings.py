@@ -14,7 +14,7 @@ from oncoseg.errors import InputError, UnknownNameError
 
 
 def open_model(name: str, weights: Path | None, options: Mapping[str, Any], *, trained: bool = False) -> Model:
-    """A model by name (`unet.primakov`), or a checkpoint (or training folder) of `oncoseg train`.
+    """A model by name (`unet.primakov`), a checkpoint or training folder of `oncoseg train`, or a foreign one.
 
     Args:
         name: of a model, or the path of a checkpoint.
@@ -51,18 +51,37 @@ def open_model(name: str, weights: Path | None, options: Mapping[str, Any], *, t
 
 
 def checkpoint_of(name: str) -> Path | None:
-    """The file that is meant by the path of a checkpoint or training folder; None for the name of a model."""
+    """What is meant by the path of a checkpoint or training folder; None for the name of a model.
+
+    A training folder is its checkpoint; the folder of another program that a model knows is itself.
+    """
     place = Path(name)
     named = registry.split_variant(name)[0] in registry.names("models")  # a folder called unet is not meant
     if named or not (place.exists() or place.suffix in (".safetensors", ".pth", ".pt")):
         return None
-    return place / "checkpoint.safetensors" if place.is_dir() else place
+    if not place.is_dir():
+        return place
+    inside = place / "checkpoint.safetensors"
+    return place if not inside.exists() and _foreign(place) is not None else inside
+
+
+def _foreign(folder: Path) -> str | None:
+    """The model, with its variant, that another program trained in a folder; None when no model knows it."""
+    for name in registry.names("models"):
+        recognise = getattr(registry.load("models", name), "trained_variant", None)
+        variant = None if recognise is None else recognise(folder)
+        if variant is not None:
+            return f"{name}.{variant}"
+    return None
 
 
 def _described(place: Path) -> str:
     """The model's name as a checkpoint says it."""
     from oncoseg.weights.trained import read_checkpoint
 
+    foreign = _foreign(place) if place.is_dir() else None
+    if foreign is not None:
+        return foreign
     about = read_checkpoint(place).about
     if about is None:
         raise InputError(

@@ -49,12 +49,10 @@ def train(
     """Train a model. Can be killed at any time; the same command goes on and ends with the same weights."""
     from oncoseg.cli.settings import checkpoint_of, open_dataset, open_model
     from oncoseg.config import fill, parse_settings, plain
-    from oncoseg.contracts import Trainable
-    from oncoseg.errors import InputError
     from oncoseg.experiments.splits import Split, cases_of, training_fraction
-    from oncoseg.files import sha256
+    from oncoseg.fingerprint import weights_fingerprint
+    from oncoseg.training.delegated import train_model
     from oncoseg.training.loader import CasesOnDemand
-    from oncoseg.training.loop import train as run
     from oncoseg.training.ranks import joined
 
     given = {"steps": steps, "epochs": epochs, "batch": batch, "device": device, "precision": precision}
@@ -71,8 +69,6 @@ def train(
     _seed_everything(seed)
     checkpoint = checkpoint_of(model)
     built = open_model(model, None, options)
-    if not isinstance(built, Trainable):
-        raise InputError(f"{model} cannot be trained. `oncoseg models` says which can.")
     with joined() as ranks:
         drawn = _split(split, out, opened, test=test, validation=validation, seed=seed) if ranks.first else None
         sides = fill(Split, ranks.share(plain(drawn)), "split")
@@ -84,14 +80,14 @@ def train(
             f"{len(cases_of(sides.test, entries))} kept for testing ({out / 'split.json'})"
         )
         with _bar(built.info.full_name) as progress:
-            result = run(
+            result = train_model(
                 built,
                 training=CasesOnDemand(opened.load, training),
                 validation=CasesOnDemand(opened.load, held),
                 config=config,
                 folder=out,
                 dataset=opened.fingerprint(),
-                start=None if checkpoint is None else sha256(checkpoint),
+                start=None if checkpoint is None else weights_fingerprint(checkpoint),
                 progress=progress,
                 ranks=ranks,
             )

@@ -38,6 +38,7 @@ from oncoseg.experiments.store import (
 )
 from oncoseg.experiments.trained import trained
 from oncoseg.files import read_json, remove_partial, sha256, write_json
+from oncoseg.fingerprint import weights_fingerprint
 from oncoseg.prompt import from_json
 from oncoseg.score import Cost, write_jsonl
 
@@ -239,7 +240,7 @@ def _status(weights: Path, dataset: str, fingerprint: str) -> SeenData:
     from oncoseg.weights.loading import SAFE_SUFFIX
     from oncoseg.weights.trained import read_checkpoint
 
-    digest = sha256(weights)
+    digest = weights_fingerprint(weights)
     for known in catalogue.entries():
         if known.member_sha256 == digest:
             return known.status_on(dataset)

@@ -14,7 +14,8 @@ from oncoseg.experiments.matrix import HUMAN_READER, Cell
 from oncoseg.experiments.provenance import code_hash, versions
 from oncoseg.experiments.sides import Sides, sides
 from oncoseg.experiments.specs import ModelSpec
-from oncoseg.files import require_file, sha256
+from oncoseg.files import sha256
+from oncoseg.fingerprint import weights_fingerprint
 
 _TRAINING = ("code", "model", "variant", "options", "weights", "train", "fraction", "seed")
 _DATA = ("dataset", "roi", "fold")
@@ -90,8 +91,7 @@ def weights_hash(model: ModelSpec) -> str | None:
         InputError: when the weights file is missing or empty.
     """
     if model.weights is not None:
-        require_file(model.weights)
-        return sha256(model.weights)
+        return weights_fingerprint(model.weights)
     identifier = model.info.weights
     if identifier is None:
         return None

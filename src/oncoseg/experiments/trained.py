@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oncoseg.case import TUMOUR, Case
-from oncoseg.contracts import Dataset, Trainable
+from oncoseg.contracts import Dataset
 from oncoseg.errors import InputError
 from oncoseg.experiments.events import Event, Progress, silent
 from oncoseg.experiments.identity import Identity
@@ -32,6 +32,7 @@ def trained(cell: Cell, identity: Identity, dataset: Dataset, output: Path, *, p
     Raises:
         ConfigError: for an unknown or wrong setting of `train`.
         InputError: when the model cannot be trained, or there is no case to train on.
+        NotApplicableError: when the model has no form for these data.
     """
     spec = cell.model
     if spec is None:
@@ -50,13 +51,11 @@ def _train(
 ) -> Path:
     import torch
 
+    from oncoseg.training.delegated import train_model
     from oncoseg.training.loader import CasesOnDemand
-    from oncoseg.training.loop import train
 
     torch.manual_seed(cell.seed)
     model = spec.build()
-    if not isinstance(model, Trainable):
-        raise InputError(f"{spec.name} cannot be trained.")
 
     def load(name: str) -> Case:
         return with_tumour(dataset.load(name), cell.dataset.roi)
@@ -65,7 +64,7 @@ def _train(
         told = Event("trained", done=step.step, total=step.steps, message=step.message or "", numbers=step.numbers)
         progress(told)
 
-    result = train(
+    result = train_model(
         model,
         training=CasesOnDemand(load, identity.sides.train),
         validation=CasesOnDemand(load, identity.sides.validation),

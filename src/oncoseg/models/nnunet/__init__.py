@@ -55,6 +55,9 @@ INFOS = (
     ),
 )
 
+#: What `install` does, for `oncoseg fetch`.
+INSTALLS = "nnunetv2 in an environment of its own, which shares the torch of this one (600 MB)"
+
 RECIPES: Mapping[str, Recipe] = {
     "smoke": Recipe(
         source="none: a few iterations, to see that everything works",
