@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Kind = Literal["note", "started", "trained", "predicted", "finished", "failed", "left out", "skipped"]
+Kind = Literal["note", "started", "trained", "predicted", "finished", "failed", "left out", "skipped", "not applicable"]
 
 
 @dataclass(frozen=True)
@@ -13,8 +13,8 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        kind: `started`, `finished`, `failed`, `left out` and `skipped` are about a whole cell; `trained`
-            is one or more training steps, `predicted` one case; `note` is for the user to read.
+        kind: `started`, `finished`, `failed`, `left out`, `skipped` and `not applicable` are about a whole cell;
+            `trained` is one or more training steps, `predicted` one case; `note` is for the user to read.
         cell: label of the cell; "" when the event belongs to the whole run.
         done, total: steps or cases so far and altogether; 0 where there is nothing to count.
         message: the reason or the note; "" where there is nothing to say.

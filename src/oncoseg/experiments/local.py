@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oncoseg.config import content_key, plain
-from oncoseg.errors import FetchError, OncosegError, PartialFailureError
+from oncoseg.errors import FetchError, NotApplicableError, OncosegError, PartialFailureError
 from oncoseg.experiments.cell import ChangedError
 from oncoseg.experiments.events import Event, Kind, Progress, silent
 from oncoseg.experiments.isolation import ChildError, CrashError, Stop, in_child
@@ -27,6 +27,7 @@ from oncoseg.experiments.sides import chosen_entries, splits_of
 from oncoseg.experiments.splits import save_splits
 from oncoseg.experiments.store import (
     ATTEMPTS,
+    NOT_APPLICABLE,
     PREDICTIONS,
     PROVENANCE,
     SPLITS,
@@ -46,6 +47,7 @@ _KINDS: dict[Status, Kind] = {
     "failed": "failed",
     "quarantined": "failed",
     "skipped": "skipped",
+    "not applicable": "not applicable",
     "left out": "left out",
 }
 
@@ -135,7 +137,7 @@ class _Run:
         self._write_plan()
         self._write_splits()
         for item in self.planned:
-            if item.line.status in ("skipped", "left out", "failed", "quarantined"):
+            if item.line.status in ("skipped", "not applicable", "left out", "failed", "quarantined"):
                 self._tell_end(item.line)
             elif item.line.status == "finished":
                 release(self.output / str(item.line.folder))
@@ -185,6 +187,10 @@ class _Run:
             if isinstance(error, ChildError) and error.kind == ChangedError.__name__:
                 # Nothing is wrong with the cell: the next call plans it anew.
                 self._end(number, "failed", str(error))
+                return False
+            if isinstance(error, ChildError) and error.kind == NotApplicableError.__name__:
+                write_json(folder / NOT_APPLICABLE, {"reason": without_folders(str(error))})
+                self._end(number, "not applicable", str(error))
                 return False
             tries = self._note_failure(folder, error)
             if len(tries) >= ATTEMPT_LIMIT:

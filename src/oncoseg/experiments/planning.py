@@ -14,7 +14,17 @@ from oncoseg.errors import FetchError, OncosegError
 from oncoseg.experiments.identity import Identity, folder_name, identify
 from oncoseg.experiments.matrix import Cell, Matrix
 from oncoseg.experiments.provenance import code_hash
-from oncoseg.experiments.store import ATTEMPTS, CELL, CellRecord, PlannedCell, Status, is_finished, read_cell
+from oncoseg.experiments.store import (
+    ATTEMPTS,
+    CELL,
+    NOT_APPLICABLE,
+    CellRecord,
+    PlannedCell,
+    Status,
+    is_finished,
+    read_cell,
+)
+from oncoseg.files import read_json
 
 #: Failures after which a cell is no longer tried.
 ATTEMPT_LIMIT = 3
@@ -99,6 +109,9 @@ def _open(cell: Cell, opened: dict[str, Dataset | OncosegError]) -> Dataset:
 def _state(folder: Path) -> tuple[Status, str | None]:
     if is_finished(folder):
         return "finished", None
+    inapplicable = folder / NOT_APPLICABLE
+    if inapplicable.exists():
+        return "not applicable", str(read_json(inapplicable)["reason"])
     errors = failures(folder)
     if len(errors) >= ATTEMPT_LIMIT:
         return "quarantined", quarantine_reason(errors)

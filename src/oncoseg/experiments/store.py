@@ -15,6 +15,7 @@ run/                        one matrix
     training.jsonl          one line per validation, when the cell trained
     speed.jsonl             time and memory of the same stretches
     attempts.jsonl          one line per failed attempt
+    not_applicable.json     {"reason"} when the model has no form for these data
     scores.jsonl            appears last, by rename: the cell is finished when it exists
 """
 
@@ -38,6 +39,7 @@ CELL, PREDICTIONS, SCORES, COST = "cell.json", "predictions.jsonl", "scores.json
 MATRIX, PROVENANCE, SPLITS, TRAINED, COSTS = "matrix.json", "provenance.json", "splits", "trained", "costs"
 MASKS, SLICES, ATTEMPTS = "masks", "slices", "attempts.jsonl"
 TRAINING, SPEED = "training.jsonl", "speed.jsonl"
+NOT_APPLICABLE = "not_applicable.json"
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,9 @@ class GallerySlice:
     window: tuple[float, float] = (-1000.0, 400.0)
 
 
-#: `planned`: not run yet; `skipped`: the combination makes no sense; `left out`: something could not be
-#: fetched; `quarantined`: failed too often and is no longer tried.
-Status = Literal["planned", "finished", "failed", "skipped", "left out", "quarantined"]
+#: `planned`: not run yet; `skipped`: the combination makes no sense; `not applicable`: the model has no form for
+#: these data; `left out`: something could not be fetched; `quarantined`: failed too often and is no longer tried.
+Status = Literal["planned", "finished", "failed", "skipped", "not applicable", "left out", "quarantined"]
 
 
 @dataclass(frozen=True)

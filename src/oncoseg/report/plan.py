@@ -20,6 +20,7 @@ class Plan:
         name: of the matrix, "" when the run has no plan.
         planned: cells of the plan that make sense, None without a plan.
         skipped: combinations that make no sense, with the reason.
+        inapplicable: models that have no form for the data, with the reason.
         missing: cells without a result, with what became of them and why.
         provenance: of the whole run, None when it wrote none.
     """
@@ -27,6 +28,7 @@ class Plan:
     name: str
     planned: int | None
     skipped: tuple[FailureRow, ...]
+    inapplicable: tuple[FailureRow, ...]
     missing: tuple[FailureRow, ...]
     provenance: Provenance | None
 
@@ -43,16 +45,26 @@ def read_plan(run: Path) -> Plan:
     if plan is None:
         unfinished = [f for f in store.cell_folders(run) if not store.is_finished(f)]
         return Plan(
-            "", None, (), tuple(FailureRow(f.name, "", _attempted(f, "not finished")) for f in unfinished), provenance
+            "",
+            None,
+            (),
+            (),
+            tuple(FailureRow(f.name, "", _attempted(f, "not finished")) for f in unfinished),
+            provenance,
         )
-    sensible = [cell for cell in plan.cells if cell.status != "skipped"]
+    sensible = [cell for cell in plan.cells if cell.status not in ("skipped", "not applicable")]
     return Plan(
         name=plan.name,
         planned=len(sensible),
-        skipped=tuple(FailureRow(c.label, "", c.reason or "") for c in plan.cells if c.status == "skipped"),
+        skipped=_with_status(plan, "skipped"),
+        inapplicable=_with_status(plan, "not applicable"),
         missing=tuple(_missing(run, c) for c in sensible if not _has_result(run, c)),
         provenance=provenance,
     )
+
+
+def _with_status(plan: store.RunPlan, status: store.Status) -> tuple[FailureRow, ...]:
+    return tuple(FailureRow(c.label, "", c.reason or "") for c in plan.cells if c.status == status)
 
 
 def _has_result(run: Path, cell: store.PlannedCell) -> bool:
