@@ -4,12 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types imports docs unit install clean
+.PHONY: demo test lint types imports docs nnunet unit install clean
 
 demo: $(VENV)/ready
 	$(BIN)/oncoseg demo --out runs/demo
 
-test: lint types imports unit
+test: lint types imports nnunet unit
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -20,6 +20,10 @@ types: $(VENV)/ready
 
 imports: $(VENV)/ready
 	$(BIN)/lint-imports --no-logo
+
+# nnU-Net in an environment of its own, in the cache folder; without it its trainings are not tested.
+nnunet: $(VENV)/ready
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/oncoseg fetch nnunet
 
 unit: $(VENV)/ready
 	$(BIN)/python -m pytest -n auto --doctest-modules src tests

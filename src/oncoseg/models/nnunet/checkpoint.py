@@ -113,7 +113,7 @@ def about_networks(
     """
     stages: dict[str, dict[str, Any]] = {}
     for network in networks:
-        about = {"trainer": network.trainer, "mirror_axes": network.mirror_axes, "folds": []}
+        about: dict[str, Any] = {"trainer": network.trainer, "mirror_axes": network.mirror_axes, "folds": []}
         stage = stages.setdefault(network.configuration, {"configuration": network.configuration, **about})
         stage["folds"].append(network.fold)
     return {

@@ -83,12 +83,24 @@ def _words_of(plans: Mapping[str, Any], name: str) -> dict[str, Any] | None:
         "batch": planned["batch_size"],
         "stages": network["n_stages"],
         "features": network["features_per_stage"],
-        "kernels": [_in_order(kernel, back, flat) for kernel in network["kernel_sizes"]],
-        "strides": [_in_order(stride, back, flat) for stride in network["strides"]],
+        "kernels": [_by(_in_order(kernel, back, flat)) for kernel in network["kernel_sizes"]],
+        "strides": [_by(_in_order(stride, back, flat)) for stride in network["strides"]],
         "network": planned["architecture"]["network_class_name"].rpartition(".")[2],
-        "normalisation": planned["normalization_schemes"],
+        "normalisation": _normalisation(planned["normalization_schemes"][0], plans),
         "dice_over_the_batch": planned["batch_dice"],
     }
+
+
+def _normalisation(scheme: str, plans: Mapping[str, Any]) -> str:
+    if scheme != "CTNormalization":
+        return scheme
+    seen = plans["foreground_intensity_properties_per_channel"]["0"]
+    low, high = seen["percentile_00_5"], seen["percentile_99_5"]
+    return f"clip to {low:.0f} .. {high:.0f} HU, subtract {seen['mean']:.1f}, divide by {seen['std']:.1f}"
+
+
+def _by(sizes: Sequence[float]) -> str:
+    return " x ".join(f"{size:g}" for size in sizes)
 
 
 def _in_order(values: Sequence[float], back: Sequence[int], flat: bool) -> list[float]:

@@ -180,7 +180,7 @@ def _place(variable: str) -> Path:
 
 
 def _preprocessed(job: dict[str, Any]) -> Path:
-    folder = _place("nnUNet_preprocessed") / job["dataset"]
+    folder: Path = _place("nnUNet_preprocessed") / job["dataset"]
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
