@@ -137,6 +137,7 @@ def test_shows_cost_training_and_pictures_where_there_are_any(page):
     assert "FlopCounterMode" in page
     assert "Training curves: loss, validation, learning rate, samples per second" in page
     assert "Largest memory: process 2.1 GB." in page
+    assert ">0.0002</text>" in page  # learning rates on their axis, not rounded like coordinates
     assert page.count('class="tile"') > 20
 
 

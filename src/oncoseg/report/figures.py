@@ -219,6 +219,10 @@ def cost_plot(bubbles: Sequence[Bubble], metric: str, slug: str) -> str:
     return _svg(draw, slug, size=(8.2, 3.9), alt=f"Mean {metric} against operations, bubble area by parameters")
 
 
+#: Panels whose differences mean nothing without the zero.
+_FROM_ZERO = ("learning rate", "samples per second")
+
+
 def training_plot(curves: Mapping[str, Sequence[Line]], x_label: str, slug: str) -> str:
     """Training curves, one panel a quantity (losses, validation scores, ...), two in a row; SVG text."""
     rows = -(-len(curves) // 2)
@@ -233,6 +237,8 @@ def training_plot(curves: Mapping[str, Sequence[Line]], x_label: str, slug: str)
             axes.set_title(title)
             axes.set_xlabel(x_label)
             axes.tick_params(labelbottom=True)
+            if title in _FROM_ZERO:
+                axes.set_ylim(0, 1.08 * max(max(line.y) for line in lines) or None)
             if len(lines) > 1:
                 axes.legend(fontsize=8.5)
         return []
@@ -275,7 +281,8 @@ def _inline(svg: str, slug: str, *, alt: str, hits: str, size: tuple[float, floa
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"| version="1.1"|font-family: [^;"]*;? ?', "", svg)
     svg = re.sub(r'<g id="[^"]*">\s*<path [^>]*style="fill: none"/>\s*</g>', "", svg)
-    svg = re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", svg)
+    # Coordinates, not the numbers on the axes.
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", tag[0]), svg)
     used = set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', svg))
     referenced = {name for pair in used for name in pair if name}
     svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{slug}-{m[1]}"' if m[1] in referenced else "", svg)
