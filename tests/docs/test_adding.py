@@ -50,6 +50,15 @@ def test_a_model_is_one_file(add):
     assert found.voxels.sum() == 8
 
 
+def test_a_network_is_one_file(add):
+    module = add("add-a-network.md")
+    assert "two_scales" in listed("models")
+    model = module.build()
+    assert sum(p.numel() for p in model.network.parameters()) == module.INFOS[0].parameters
+    image = Volume.from_spacing(np.full((2, 20, 22), -900, np.int16), (3, 1, 1))
+    assert model.predict(image).same_grid(image)
+
+
 def test_a_dataset_is_one_file(add):
     module = add("add-a-dataset.md")
     assert "balls" in listed("datasets")
