@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from oncoseg import __version__
-from oncoseg.cli import bench, convert, data, demo, evaluate, fetch, predict, report, shelves, train
+from oncoseg.cli import bench, convert, data, demo, evaluate, fetch, lungs, predict, report, shelves, train
 from oncoseg.errors import OncosegError
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app.command("fetch", rich_help_panel=_LOOK)(fetch.fetch)
 app.command("predict", rich_help_panel=_WORK)(predict.predict)
 app.command("evaluate", rich_help_panel=_WORK)(evaluate.evaluate)
 app.command("convert", rich_help_panel=_WORK)(convert.convert)
+app.command("lungs", rich_help_panel=_WORK)(lungs.lungs)
 app.add_typer(data.app, name="data", rich_help_panel=_WORK)
 app.command("train", rich_help_panel=_COMPARE)(train.train)
 app.command("bench", rich_help_panel=_COMPARE)(bench.bench)

@@ -91,11 +91,17 @@ def _described(place: Path) -> str:
     return f"{about.model}.{about.variant}" if about.variant else about.model
 
 
-def open_dataset(name: str, settings: list[str]) -> Dataset:
+def open_dataset(name: str, settings: list[str], lungs: str | None = None) -> Dataset:
     """A data set by name, or the path of a prepared folder.
+
+    Args:
+        name: of the data set, or a folder.
+        settings: `name=value` options of the data set.
+        lungs: how its cases get lungs, see `oncoseg.experiments.lungs`; None leaves them as they are.
 
     Raises:
         UnknownNameError: for a name that is neither.
+        ConfigError: for a wrong option or an unknown way to make lungs.
     """
     options = parse_settings(settings)
     try:
@@ -105,4 +111,8 @@ def open_dataset(name: str, settings: list[str]) -> Dataset:
             raise
         module, options = registry.load("datasets", "folder"), {"root": name, **options}
     dataset: Dataset = module.build(**options)
-    return dataset
+    if lungs is None:
+        return dataset
+    from oncoseg.experiments.lungs import WithLungs
+
+    return WithLungs(dataset, lungs)

@@ -42,6 +42,9 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's event files too.")] = False,
     settings: Annotated[Settings, typer.Option("--set", help="Option of the model, name=value. Repeatable.")] = None,
     data: Annotated[Settings, typer.Option("--data", help="Option of the data set, name=value. Repeatable.")] = None,
+    lungs: Annotated[
+        str | None, typer.Option(help="Give cases lungs: drawn, classical, or your weights file of lungmask.")
+    ] = None,
     loop: Annotated[
         Settings, typer.Option("--train", help="Setting of the loop, e.g. learning_rate=3e-4. Repeatable.")
     ] = None,
@@ -65,7 +68,7 @@ def train(
     config = _config(changed, seed)
     if processes > 1:
         _several(processes)
-    opened = open_dataset(dataset, data or [])
+    opened = open_dataset(dataset, data or [], lungs)
     _seed_everything(seed)
     checkpoint = checkpoint_of(model)
     built = open_model(model, None, options)

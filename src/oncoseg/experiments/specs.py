@@ -13,6 +13,7 @@ from oncoseg import registry
 from oncoseg.case import TUMOUR
 from oncoseg.contracts import Dataset, Model, ModelInfo, Simulator, SimulatorInfo, choose_variant
 from oncoseg.errors import ConfigError, suggest
+from oncoseg.experiments.lungs import WithLungs
 
 #: Name of the simulator that makes no prompt.
 NO_PROMPT = "none"
@@ -63,6 +64,8 @@ class DatasetSpec:
         split: who is tested.
         cases: only these cases; empty for all.
         roi: the mask that is predicted and scored.
+        lungs: gives every case the masks `lung_right` and `lung_left`: "drawn", "classical", or the path of a
+            weights file of lungmask; cases whose lungs cannot be used are left out. None leaves masks as they are.
     """
 
     use: str
@@ -70,11 +73,12 @@ class DatasetSpec:
     split: SplitSpec = _ALL
     cases: tuple[str, ...] = ()
     roi: str = TUMOUR
+    lungs: str | None = None
 
     def open(self) -> Dataset:
         """Make the data set; raises what its `build` raises, and ConfigError for an unknown option."""
         dataset: Dataset = _build(registry.load("datasets", self.use), f"data set {self.use}", options=self.options)
-        return dataset
+        return dataset if self.lungs is None else WithLungs(dataset, self.lungs)
 
 
 @dataclass(frozen=True)

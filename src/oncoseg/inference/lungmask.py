@@ -96,16 +96,18 @@ def network_lungs(image: Volume, network: LungNetwork, fill: LungNetwork | None 
         network: for lungs or lobes.
         fill: a second network whose lungs fill what the first missed (the fused mode: lobes, filled by R231).
     """
-    raw, labels = _both(image, network, fill)
+    return network_lungs_and_labels(image, network, fill)[0]
+
+
+def network_lungs_and_labels(
+    image: Volume, network: LungNetwork, fill: LungNetwork | None = None
+) -> tuple[Lungs, Volume]:
+    """As `network_lungs`, and the labels of the network, uint8 on the grid of the image."""
+    raw, labels = _before_and_after(image, network, fill)
     right, left = (np.isin(labels.voxels, side) for side in SIDES[network.classes])
     pieces = sum(_large_pieces(raw.with_voxels(np.isin(raw.voxels, side))) for side in SIDES[network.classes])
     origin = network.name if fill is None else f"{network.name} filled by {fill.name}"
-    return Lungs(image.with_voxels(right), image.with_voxels(left), origin, pieces)
-
-
-def segment(image: Volume, network: LungNetwork, fill: LungNetwork | None = None) -> Volume:
-    """The labels of the network, uint8 on the grid of the image; arguments as `network_lungs`."""
-    return _both(image, network, fill)[1]
+    return Lungs(image.with_voxels(right), image.with_voxels(left), origin, pieces), labels
 
 
 def preprocess(voxels: NDArray[Any]) -> tuple[NDArray[np.float32], list[Box]]:
@@ -162,7 +164,7 @@ def postprocess(labels: NDArray[np.uint8], spare: Collection[int] = ()) -> NDArr
     return result
 
 
-def _both(image: Volume, network: LungNetwork, fill: LungNetwork | None) -> tuple[Volume, Volume]:
+def _before_and_after(image: Volume, network: LungNetwork, fill: LungNetwork | None) -> tuple[Volume, Volume]:
     """Labels on the grid of the image before and after cleaning; `fill` changes the latter."""
     view = axial_view(image)
     raw, labels = _inferred(view.volume.voxels, network)

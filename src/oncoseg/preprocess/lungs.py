@@ -59,6 +59,9 @@ _BOWEL_NECK_MM, BOWEL_HU = 5.0, -930.0
 #: A piece is both lungs when at least this share of it lies on either side of the middle.
 _JOINED_SHARE = 0.2
 
+#: Raised whenever `lungs` gives other masks; caches and fingerprints depend on it.
+REVISION = 1
+
 #: Criteria of `reject_reason`.
 SMALLEST_ML, RATIO = 300.0, (0.3, 3.0)
 
