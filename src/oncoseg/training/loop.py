@@ -139,7 +139,8 @@ def train(
         about = {key: asked[key] for key in ("model", "options", "dataset")}
         kept = config.prepared if dataset else "memory"
         store = None if kept == "memory" else PreparedFolder(folder / record.PREPARED, about, storage=kept)
-        training = prepared_cases(model, training, folder=store)
+        # Every process that prepares batches keeps cases of its own.
+        training = prepared_cases(model, training, folder=store, keep_gigabytes=4.0 / max(1, config.workers))
     course = _Course(model, config, folder, cases=len(training), tell=progress, ranks=ranks)
     with repeatable(course.descent.device):
         course.resume()
