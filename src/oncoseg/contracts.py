@@ -166,6 +166,16 @@ class MultiClass(Protocol):
 
 
 @runtime_checkable
+class Telling(Protocol):
+    """A model that has something to say about how it computed, which every report repeats."""
+
+    @property
+    def told(self) -> Sequence[str]:
+        """Sentences; empty when there is nothing to say."""
+        ...
+
+
+@runtime_checkable
 class Preparing(Protocol):
     """A trainable model whose `samples` want cases on the network's grid; making one is slow and done once."""
 

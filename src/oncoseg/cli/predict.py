@@ -66,8 +66,16 @@ def predict(
     probability = chosen.predict(volume, given)
     result = probability if probabilities else probability.with_voxels(probability.voxels > threshold)
     write_volume(out, result)
+    _tell(chosen)
     millilitres = float((probability.voxels > threshold).sum()) * volume.voxel_volume_mm3 / 1000
     say(f"wrote {out}: {millilitres:.2f} mL above probability {threshold:g}")
+
+
+def _tell(model: Model) -> None:
+    from oncoseg.contracts import Telling
+
+    for sentence in model.told if isinstance(model, Telling) else ():
+        say(sentence)
 
 
 def _write_labels(model: Model, image: Volume, given: list[Prompt], out: Path) -> None:
@@ -81,6 +89,7 @@ def _write_labels(model: Model, image: Volume, given: list[Prompt], out: Path) -
         raise InputError(f"{model.info.full_name} finds the tumour alone; leave --labels away.")
     found = model.predict_labels(image, given)
     write_volume(out, found)
+    _tell(model)
     counts = np.bincount(found.voxels.ravel(), minlength=1 + len(model.classes))[1:]
     named = zip(model.classes, counts.tolist(), strict=True)
     sizes = ", ".join(

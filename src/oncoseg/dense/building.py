@@ -47,13 +47,17 @@ def built(
 
     Raises:
         UnknownNameError: for another variant.
-        ConfigError: for an unknown option, a wrong value, or one that differs from the checkpoint's.
+        ConfigError: for an unknown option, a wrong value, or one that differs from the checkpoint's (those that only
+            say how to predict may).
         InputError: when the weights cannot be read or do not fit.
     """
     checkpoint = read_checkpoint(weights) if weights else None
     asked = dict(options)
     if checkpoint:
-        variant, asked = agreed(checkpoint.about, infos[0], variant, options)
+        free = {name: value for name, value in options.items() if name in options_class.FREE}
+        tied = {name: value for name, value in options.items() if name not in free}
+        variant, asked = agreed(checkpoint.about, infos[0], variant, tied)
+        asked |= free
     info = choose_variant(infos, variant)
     chosen = fill(options_class, {**variants.get(info.variant, {}), **asked}, f"model {info.full_name}")
     made = model(info, chosen, network(chosen))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from oncoseg.case import TUMOUR
 from oncoseg.config import plain
 from oncoseg.contracts import ModelInfo
+from oncoseg.dense.computing import Computing
 from oncoseg.dense.options import DenseOptions
 from oncoseg.errors import ConfigError
 from oncoseg.inference.accept import accept
@@ -39,6 +40,12 @@ class DenseModel:
         self.info = info
         self.settings = options
         self.network = network
+        self.computing = Computing(network, options.compute)
+
+    @property
+    def told(self) -> list[str]:
+        """What reports repeat about how predictions were computed."""
+        return self.computing.told
 
     @property
     def classes(self) -> tuple[str, ...]:

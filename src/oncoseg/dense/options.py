@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from oncoseg.case import TUMOUR
 from oncoseg.config import plain
+from oncoseg.dense.computing import Compute
 from oncoseg.errors import ConfigError, suggest
 from oncoseg.nn.losses import LOSSES
 from oncoseg.preprocess.augment import PRESETS
@@ -41,7 +42,11 @@ class DenseOptions:
         augment: preset, see `oncoseg.preprocess.augment`.
         batch: slices or windows predicted at once.
         mirror: average the prediction over all flips of the in-plane axes (2D) or all axes (3D).
+        compute: number format and library of predictions, see `oncoseg.dense.computing`.
     """
+
+    #: Options that say how to predict; weights do not depend on them, and a checkpoint's may be changed.
+    FREE: ClassVar[frozenset[str]] = frozenset({"batch", "mirror", "compute", "overlap", "weighting"})
 
     labels: Labels = "tumour"
     head: Literal["softmax", "sigmoid"] = "softmax"
@@ -56,6 +61,7 @@ class DenseOptions:
     augment: str = "flips"
     batch: int = 8
     mirror: bool = False
+    compute: Compute = "float32"
 
     def __post_init__(self) -> None:
         for name in self.losses:

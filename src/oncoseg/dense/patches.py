@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from oncoseg.case import Case
 from oncoseg.contracts import ModelInfo, Sample
@@ -54,7 +55,7 @@ class PatchModel(DenseModel):
         padded = crop_or_pad(grey, (0, 0, 0), room, fill=float(grey.voxels.min()))
         x = torch.from_numpy(padded.voxels)[None].expand(chosen.channels, *room)
         found = slide(
-            lambda windows: self.network(windows.to(self._device)),
+            self.computing.run(_windows(x, chosen.patch)),
             x,
             window=chosen.patch,
             overlap=chosen.overlap,
@@ -88,3 +89,12 @@ class PatchModel(DenseModel):
             voxel: NDArray[np.intp] = tumour[int(pick * len(tumour))]
             return voxel
         return None
+
+
+def _windows(x: Tensor, patch: Sequence[int]) -> Iterator[Tensor]:
+    """Windows of an image as batches of one, side by side, the middle one first."""
+    places = [range(0, max(1, size - wanted + 1), wanted) for size, wanted in zip(x.shape[1:], patch, strict=True)]
+    middle = tuple((size - wanted) // 2 for size, wanted in zip(x.shape[1:], patch, strict=True))
+    for place in [middle, *itertools.product(*places)]:
+        region = tuple(slice(a, a + wanted) for a, wanted in zip(place, patch, strict=True))
+        yield x[(slice(None), *region)][None].contiguous()

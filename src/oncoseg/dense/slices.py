@@ -16,6 +16,7 @@ from oncoseg.contracts import ModelInfo, Sample
 from oncoseg.dense.model import DenseModel, flips, require_patch
 from oncoseg.dense.options import SliceOptions
 from oncoseg.dense.preparing import axial, class_map, grey_on, labelled_slices, patch_corner, prepared, tumour_voxels
+from oncoseg.inference.running import Runner
 from oncoseg.preprocess.augment import augmenter
 from oncoseg.preprocess.resample import grid_at, grid_of_shape
 from oncoseg.volume import Volume
@@ -52,11 +53,12 @@ class SliceModel(DenseModel):
         """Probabilities of classes at the network's in-plane spacing."""
         grid = self._grid(image)
         grey = grey_on(image, grid, self.settings).voxels
-        shape = (len(wanted), *grid.shape)
-        found = np.zeros(shape, np.float32)
-        for first in range(0, len(grey), self.settings.batch):
-            part = slice(first, first + self.settings.batch)
-            found[:, part] = self._predicted(grey[part], wanted).swapaxes(0, 1)
+        firsts = range(0, len(grey), self.settings.batch)
+        parts = [slice(first, first + self.settings.batch) for first in firsts]
+        run = self.computing.run(self._batch(grey[part]) for part in [parts[len(parts) // 2], *parts])
+        found = np.zeros((len(wanted), *grid.shape), np.float32)
+        for part in parts:
+            found[:, part] = self._predicted(run, grey[part], wanted).swapaxes(0, 1)
         return [grid.with_voxels(channel) for channel in found]
 
     def laid_out(self, x: Tensor) -> Tensor:
@@ -73,23 +75,23 @@ class SliceModel(DenseModel):
         spacing = (chosen.through or thickness, rows, columns)
         return grid_at(image, spacing)
 
-    def _predicted(self, grey: NDArray[np.float32], wanted: Sequence[int]) -> NDArray[np.float32]:
-        """Probabilities (slices, wanted, rows, columns) of some slices."""
-        rows, columns = grey.shape[1:]
+    def _batch(self, grey: NDArray[np.float32]) -> Tensor:
+        """Slices as the network takes them: (slices, channels, rows, columns), fitted and padded."""
         fitted = _middle(grey, self.settings.patch, grey.min()) if self.settings.fit == "crop" else grey
-        x = torch.from_numpy(np.ascontiguousarray(fitted))[:, None].to(self._device)
+        x = torch.from_numpy(np.ascontiguousarray(fitted))[:, None]
         height, width = x.shape[2:]
         x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), value=float(grey.min()))
-        x = self.laid_out(x.expand(-1, self.settings.channels, -1, -1))
+        return self.laid_out(x.expand(-1, self.settings.channels, -1, -1))
+
+    def _predicted(self, run: Runner, grey: NDArray[np.float32], wanted: Sequence[int]) -> NDArray[np.float32]:
+        """Probabilities (slices, wanted, rows, columns) of some slices."""
+        x, shape = self._batch(grey), grey.shape[1:]
         turns = flips((2, 3)) if self.settings.mirror else [()]
-        total = torch.zeros(())
-        for turn in turns:
-            probability = self.probabilities(self.network(x.flip(turn) if turn else x), wanted)
-            total = total.to(x.device) + (probability.flip(turn) if turn else probability)
-        found: NDArray[np.float32] = (total / len(turns))[..., :height, :width].cpu().numpy()
+        each = [self.probabilities(run(x.flip(t) if t else x), wanted).flip(t) for t in turns]
+        found: NDArray[np.float32] = (sum(each[1:], each[0]) / len(turns)).cpu().numpy()
         if self.settings.fit != "crop":
-            return found
-        whole = np.zeros((*found.shape[:2], rows, columns), np.float32)
+            return found[..., : shape[0], : shape[1]]
+        whole = np.zeros((*found.shape[:2], *shape), np.float32)
         _paste_middle(found, whole)
         return whole
 

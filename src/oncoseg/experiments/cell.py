@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oncoseg.case import Case
 from oncoseg.config import content_key, fill, plain
-from oncoseg.contracts import Dataset, DatasetInfo, Entry, Excluding, Model, ModelInfo, NeuralModel
+from oncoseg.contracts import Dataset, DatasetInfo, Entry, Excluding, Model, ModelInfo, NeuralModel, Telling
 from oncoseg.errors import InputError, OncosegError
 from oncoseg.experiments.cost import measure_cost
 from oncoseg.experiments.doors import PromptDoor, ScoringDoor
@@ -216,12 +216,17 @@ def _record(work: _Work, model: Model | None, spec: ModelSpec | None, clock: Clo
         notes=[
             *_notes(cell, info, work.dataset.info, hashes["data set"]),
             *(f"{info.title}: {sentence}" for sentence in cell.recipe),
+            *(f"{info.title}: {sentence}" for sentence in _told(model)),
             *_left_out(work.dataset),
         ],
         provenance=provenance(clock, hashes=hashes, seeds={"cell": cell.seed, "split": cell.dataset.split.seed}),
         parameters_built=_parameters(model),
         trained_here=cell.trains,
     )
+
+
+def _told(model: Model | None) -> Sequence[str]:
+    return model.told if isinstance(model, Telling) else ()
 
 
 def _parameters(model: Model | None) -> int | None:
