@@ -1,11 +1,16 @@
 """Optimiser steps: accumulation, several losses, clipping, bad numbers."""
 
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from oncoseg.errors import ConfigError, OncosegError, UnknownNameError
+from oncoseg.inference import trial
 from oncoseg.models import unet
 from oncoseg.training.descent import Descent
 from oncoseg.training.settings import TrainConfig
@@ -140,3 +145,43 @@ def test_a_loss_of_one_number_may_have_any_shape_and_others_are_refused():
     assert Descent(Odd(), sgd()).step([{"x": torch.ones(1, 1)}], 0, 0.1) == {"critic": 1.0}
     with pytest.raises(OncosegError, match=r"'critic' of unet\.ronneberger has shape \(4, 1\); it must be one number"):
         Descent(Odd(), sgd()).step([{"x": torch.ones(4, 1)}], 0, 0.1)
+
+
+def test_bfloat16_on_a_cpu_that_cannot_is_refused_before_it_ends_the_process(monkeypatch):
+    monkeypatch.setattr(trial, "trial", lambda backend: trial.Trial(False, None, "the trial was ended by SIGILL"))
+    with pytest.raises(ConfigError, match=r"ended by SIGILL\. Use float32"):
+        Descent(Pair(), sgd(device="cpu", precision="bfloat16"))
+
+
+BFLOAT16 = """
+    import torch
+    from torch import nn
+    from oncoseg.errors import ConfigError
+    from oncoseg.models import unet
+    from oncoseg.training.descent import Descent
+    from oncoseg.training.settings import TrainConfig
+
+    class Products:
+        info, network = unet.INFOS[0], nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
+
+        def losses(self, batch):
+            yield "network", self.network(batch["x"]).float().square().mean()
+
+        def parameter_groups(self):
+            return {"network": self.network.parameters()}
+
+    try:
+        descent = Descent(Products(), TrainConfig(steps=2, device="cpu", precision="bfloat16"))
+        print(*[descent.step([{"x": torch.ones(32, 64)}], n, 1e-4)["network"] for n in range(2)])
+    except ConfigError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+def test_bfloat16_works_on_this_cpu_or_says_why_not():
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(BFLOAT16)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if "Use float32" not in done.stdout:
+        first, second = map(float, done.stdout.split())
+        assert second < first

@@ -13,6 +13,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from oncoseg.contracts import Trainable
 from oncoseg.errors import ConfigError, OncosegError, UnknownNameError
+from oncoseg.inference.trial import require_bfloat16
 from oncoseg.training.average import Average
 from oncoseg.training.checkpoint import optimiser_tensors, restore_optimiser
 from oncoseg.training.loader import Batch
@@ -35,13 +36,15 @@ class Descent:
             normalisation become the mean over the processes. All processes need the same losses in the same order.
 
     Raises:
-        ConfigError: for a device that is not there.
+        ConfigError: for a device that is not there, or bfloat16 on a CPU that cannot compute in it.
         UnknownNameError: for a rate of a parameter group the model does not have.
     """
 
     def __init__(self, model: Trainable, config: TrainConfig, ranks: Ranks = ALONE) -> None:
         self.model, self.config, self.ranks = model, config, ranks
         self.device = require_device(config.device, ranks)
+        if config.precision == "bfloat16" and self.device.type == "cpu":
+            require_bfloat16("torch")
         model.network.to(self.device)
         self.groups = {name: [p for p in group if p.requires_grad] for name, group in model.parameter_groups().items()}
         for name in config.group_rates:
