@@ -109,11 +109,13 @@ RECIPES = {
             "layers": (1, 1, 1, 1),
             "dropout": 0.0,
             "channels": 1,
-            "spacing": 1.0,
+            # Whole slices in training too: the mean of a patch is not what the pyramid meets in prediction.
+            "fit": "resize",
             "patch": 128,
-            "window": (-1000.0, 400.0),
+            "tumour_share": 0.8,
+            "augment": "none",
         },
-        training={"steps": 120, "batch": 8, "learning_rate": 5e-3, "validate_every": 40},
+        training={"steps": 150, "batch": 8, "learning_rate": 6e-3, "validate_every": 50},
     ),
     "paper": Recipe(
         source="Chen et al. 2017, section 4.1 (PASCAL VOC 2012)",
@@ -125,7 +127,7 @@ RECIPES = {
             "patch": 513,
             "window": (-1000.0, 1000.0),
             "tumour_share": 0.5,
-            "augment": "flips",
+            "augment": "left-right",
         },
         training={
             "steps": 30_000,
@@ -136,7 +138,7 @@ RECIPES = {
             "weight_decay": 1e-4,
             "schedule": "poly",
         },
-        assumed=("spacing", "fit", "window", "tumour_share", "augment", "optimiser", "momentum", "weight_decay"),
+        assumed=("spacing", "fit", "window", "tumour_share", "optimiser", "momentum", "weight_decay"),
         notes="For photographs, from an ImageNet backbone (option backbone). Left out: scaling by 0.5 to 2, the "
         "second phase at output stride 8 with frozen normalisation and rate 0.001, and multi-grid dilation, "
         "which the library does without as well.",
@@ -212,9 +214,7 @@ class DeepLabV3(nn.Module):
         """
         require_input(x, "DeepLabV3", channels=self.channels)
         if self.training and len(x) == 1:
-            raise InputError(
-                "DeepLabV3 trains on batches of at least 2 slices; the batch has 1. Set batch = 2."
-            )
+            raise InputError("DeepLabV3 trains on batches of at least 2 slices; the batch has 1. Set batch = 2.")
         features = self.backbone(x)
         logits = _resized(self.classifier(features.fourth), x)
         if self.training and self.aux_classifier is not None:

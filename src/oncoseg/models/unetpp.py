@@ -105,8 +105,16 @@ _LOSSES = {"bce": 0.5, "dice": 1.0}
 RECIPES = {
     "smoke": Recipe(
         source="none: as small as a UNet++ can be, to see on a CPU that everything runs",
-        options={"base": 4, "norm": "batch", "spacing": 4.0, "patch": 64, "window": (-1000.0, 400.0)},
-        training={"steps": 120, "batch": 8, "learning_rate": 5e-3, "validate_every": 40},
+        options={
+            "base": 4,
+            "norm": "batch",
+            "losses": {"cross_entropy": 1.0, "dice_squared": 1.0},
+            "spacing": 4.0,
+            "patch": 64,
+            "tumour_share": 0.8,
+            "augment": "none",
+        },
+        training={"steps": 150, "batch": 8, "learning_rate": 1e-2, "validate_every": 50},
     ),
     "paper": Recipe(
         source="Zhou et al. 2018, section 3 (implementation details)",
