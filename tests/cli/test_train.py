@@ -1,3 +1,6 @@
+import os
+import sys
+
 import pytest
 
 PHANTOM = ["--data", "cases=3", "--data", "shape=[16,48,48]", "--data", "spacing=[10.0,8.0,8.0]"]
@@ -31,3 +34,24 @@ def test_a_wrong_setting_is_shown_without_the_right_ones(oncoseg, tmp_path):
     assert result.code == 2
     assert "learning_rate = -3.0" in result.err
     assert "schedule" not in result.err
+
+
+def test_several_processes_are_started_by_torchrun_with_the_same_command(oncoseg, monkeypatch, tmp_path):
+    started = []
+
+    def replace_process(path, arguments):
+        started.append(arguments)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execv", replace_process)
+    command = ["train", "unet", "phantom", "--out", str(tmp_path / "t"), "--steps", "1", "--processes", "2"]
+    oncoseg(*command)
+    assert started == [
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=3"),
+            *("-m", "oncoseg.cli.main", *command),
+        ]
+    ]
+    assert not (tmp_path / "t").exists()
+    assert oncoseg(*command, "--train", "ema=2").code == 2  # what is wrong is said before anything starts
+    assert len(started) == 1

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from oncoseg.training.loop import Progress
 
 Settings = list[str] | None
+#: Set by torchrun in the processes it starts.
+_LAUNCHED = "TORCHELASTIC_RUN_ID"
 
 
 def train(
@@ -52,6 +54,8 @@ def train(
     """Train a model. Can be killed at any time; the same command goes on and ends with the same weights."""
     from oncoseg.cli.settings import checkpoint_of, open_dataset, open_model
     from oncoseg.config import fill, parse_settings, plain
+    from oncoseg.contracts import SelfTraining, Trainable
+    from oncoseg.errors import InputError
     from oncoseg.experiments.splits import Split, cases_of, training_fraction
     from oncoseg.fingerprint import weights_fingerprint
     from oncoseg.training.delegated import train_model
@@ -72,6 +76,8 @@ def train(
     _seed_everything(seed)
     checkpoint = checkpoint_of(model)
     built = open_model(model, None, options)
+    if not isinstance(built, Trainable | SelfTraining):
+        raise InputError(f"{model} cannot be trained. `oncoseg models` says which can.")
     with joined() as ranks:
         drawn = _split(split, out, opened, test=test, validation=validation, seed=seed) if ranks.first else None
         sides = fill(Split, ranks.share(plain(drawn)), "split")
@@ -101,7 +107,7 @@ def train(
 
 def _several(processes: int) -> None:
     """Become torchrun, which starts this command in so many processes; in one of those nothing happens."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if _LAUNCHED in os.environ:
         return
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--max-restarts=3"]
     os.execv(sys.executable, [sys.executable, *launcher, "-m", "oncoseg.cli.main", *sys.argv[1:]])
@@ -109,7 +115,7 @@ def _several(processes: int) -> None:
 
 def _speaks() -> bool:
     """Whether this is the one process that talks to the user: the only one, or torchrun's first."""
-    return os.environ.get("RANK", "0") == "0"
+    return _LAUNCHED not in os.environ or os.environ.get("RANK") == "0"
 
 
 def _silent(text: str) -> None:
