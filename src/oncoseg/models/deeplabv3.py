@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -280,7 +280,7 @@ def build(variant: str | None = None, *, weights: Path | None = None, **options:
         options=options,
         load=load,
     )
-    backbone = made.settings.backbone
+    backbone = cast(DeepLabV3Options, made.settings).backbone
     if backbone is not None and weights is None:
         _load_backbone(made.network, backbone)
     return made

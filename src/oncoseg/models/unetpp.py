@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -216,8 +216,9 @@ class UNetPP(nn.Module):
             source = widths[level - 1] if level else options.channels
             self.add_module(f"conv{level}_0", Node(source, width, norm=options.norm, dropout=options.dropout))
             for column in range(1, DEPTH - level + 1):
-                below, up = widths[level + 1], nn.Module()
-                up, risen = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), below
+                below = widths[level + 1]
+                up: nn.Module = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+                risen = below
                 if options.up == "upconv":
                     up, risen = nn.ConvTranspose2d(below, width, 2, stride=2), width
                 self.add_module(f"up{level + 1}_{column - 1}", up)
@@ -308,7 +309,7 @@ def build(variant: str | None = None, *, weights: Path | None = None, **options:
     if inference is not None:
         changed = {**plain(made.settings), "inference": inference}
         made.settings = fill(UNetPPOptions, changed, f"model {made.info.full_name}")
-        made.network.inference = made.settings.inference
+        cast(UNetPP, made.network).inference = made.settings.inference
     return made
 
 
