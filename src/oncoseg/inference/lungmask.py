@@ -246,7 +246,7 @@ def _merged(labels: NDArray[np.uint8], spare: Collection[int]) -> NDArray[np.uin
         if sizes[target] == largest[int(values[target])]:
             largest[int(values[target])] += int(sizes[region])
         sizes[target] += sizes[region]
-    merged = becomes[regions.labels]
+    merged: NDArray[np.uint8] = becomes[regions.labels]
     merged[np.isin(merged, list(spare))] = 0
     return merged
 

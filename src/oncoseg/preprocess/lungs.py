@@ -189,8 +189,8 @@ def _lungs(hu: NDArray[np.float32], inside: Mask) -> _Found:
     if not high.size:
         return _Found(np.zeros_like(air), np.zeros_like(air), 0)
     bottom, top = int(high[0]), int(high[-1])
-    middle = float(inside[bottom : top + 1].sum(axis=(0, 1)) @ np.arange(air.shape[2]))
-    middle /= max(1, np.count_nonzero(inside[bottom : top + 1]))
+    columns = inside[bottom : top + 1].sum(axis=(0, 1))
+    middle = float(np.average(np.arange(len(columns)), weights=columns))
     tubes = ndimage.binary_dilation(airways(hu, inside, middle=middle, bottom=bottom, top=top))
     pieces = _pieces(air & ~tubes)
     found = _gathered(pieces, _sides(pieces, middle))
