@@ -22,14 +22,14 @@ def test_writes_the_right_lung_as_one_and_the_left_as_two(oncoseg, chest):
     for value, side in ((1, "right"), (2, "left")):
         drawn, found = case.mask(f"lung_{side}").voxels, labels.voxels == value
         assert 2 * (drawn & found).sum() / (drawn.sum() + found.sum()) > 0.9
-    assert "(classical)" in result.out
+    assert "(classical)" in result.err
 
 
 def test_lungs_that_look_wrong_are_named(oncoseg, chest):
     case, folder = chest
     write_volume(folder / "air.nii.gz", case.image.with_voxels(np.full(case.image.shape, -1000, np.int16)))
     result = oncoseg("lungs", folder / "air.nii.gz", "--out", folder / "lungs.nii.gz")
-    assert (result.code, "look at it: lungs (classical): no right lung was found" in result.out) == (0, True)
+    assert (result.code, "look at it: lungs (classical): no right lung was found" in result.err) == (0, True)
 
 
 def test_options_of_networks_need_a_network(oncoseg, chest):
