@@ -401,6 +401,12 @@ def test_tumour_is_found_among_labels_and_regions(labels, label, output):
     assert checkpoint.output_of({"labels": labels}, label) == output
 
 
+def test_structures_are_named_by_label():
+    assert checkpoint.classes_of({"labels": {"background": 0, "b": 2, "a": 1}}) == ("a", "b")
+    assert checkpoint.classes_of({"labels": {"background": 0, "whole": [1, 2], "core": 2}}) == ("label 1", "label 2")
+    assert nnunet(labels="lungs+tumour").classes == ("lung_right", "lung_left", "tumour")
+
+
 def test_labels_that_name_no_tumour_are_listed():
     with pytest.raises(InputError, match=r"--set label=NAME.*spleen"):
         checkpoint.output_of({"labels": {"background": 0, "liver": 1, "spleen": 2}})
@@ -476,6 +482,7 @@ def test_prediction_is_that_of_nnunets_own_command(trained, tmp_path):
         assert probability.same_grid(case(9).image)
         assert probability.voxels.dtype == np.float32
         np.testing.assert_array_equal(probability.voxels > 0.5, expected == 1)
+        np.testing.assert_array_equal(model.predict_labels(case(9).image).voxels, expected)
         model.close()
     assert 0 < expected.mean() < 1
 

@@ -149,6 +149,16 @@ def output_of(dataset: Mapping[str, Any], label: str | None = None) -> int:
     return int(labels[chosen])
 
 
+def classes_of(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of label 1, 2, ...; their numbers where labels are put together to regions."""
+    values = {str(name): value for name, value in dataset["labels"].items()}
+    if any(isinstance(value, list | tuple) for value in values.values()):
+        highest = max(int(n) for v in values.values() for n in (v if isinstance(v, list | tuple) else [v]))
+        return tuple(f"label {number}" for number in range(1, highest + 1))
+    names = {int(value): name for name, value in values.items()}
+    return tuple(names.get(number, f"label {number}") for number in range(1, max(names) + 1))
+
+
 def described(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """nnU-Net's `plans.json` and `dataset.json` of a trained folder.
 

@@ -20,7 +20,7 @@ from oncoseg.models.nnunet import environment, raw
 from oncoseg.models.nnunet.fitting import Fitting
 from oncoseg.models.nnunet.options import FREE, NnunetOptions
 from oncoseg.models.nnunet.process import Child
-from oncoseg.preprocess.resample import grid_at, restore_probability
+from oncoseg.preprocess.resample import grid_at, resample_like, restore_probability
 from oncoseg.prompt import Prompt
 from oncoseg.volume import Volume
 from oncoseg.weights.trained import About, agreed, read_checkpoint, write_checkpoint
@@ -94,26 +94,53 @@ class Nnunet:
             OncosegError: when nnU-Net fails.
         """
         accept(self.info, image, prompts)
-        if self.weights is None or self.trained is None:
-            raise InputError(
-                f"{self.info.full_name} predicts only once it is trained: its network is planned from the data. Train "
-                f"it (oncoseg train {self.info.full_name} DATASET --out FOLDER --epochs N) or give --weights."
-            )
-        given = raw.image_for(image, self.settings)
-        source, target = (Path(self._scratch.name) / name for name in ("image.npy", "probability.npy"))
-        np.save(source, given.voxels)
-        self._ready().ask("predict", image=str(source), spacing=list(given.spacing), target=str(target))
-        outputs = np.load(target, mmap_mode="r")
-        found = np.array(outputs[self.trained["output"]], dtype=np.float32)
-        del outputs
-        target.unlink()
-        return self._on_grid(found, image)
+        if self.trained is None:
+            raise self._untrained()
+        outputs = np.load(self._predicted(image) / "probabilities.npy", mmap_mode="r")
+        return self._on_grid(np.array(outputs[self.trained["output"]], dtype=np.float32), image)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Structures by label 1, 2, ...; where outputs are regions the labels have numbers for names."""
+        if self.trained is None:
+            return self.settings.classes
+        return files.classes_of(self.trained["dataset"])
+
+    def predict_labels(self, image: Volume, prompts: Sequence[Prompt] = ()) -> Volume:
+        """Label of every voxel, uint8 on the grid of `image`: exactly the segmentation that nnU-Net makes.
+
+        Raises:
+            InputError: as `predict`.
+        """
+        accept(self.info, image, prompts)
+        found = np.load(self._predicted(image) / "labels.npy")
+        view = axial_view(image)
+        if self.settings.spacing is None:
+            return image.with_voxels(view.restore(found))
+        given = Volume(found, grid_at(view.volume, self.settings.spacing).affine)
+        return image.with_voxels(view.restore(resample_like(given, view.volume, order=0).voxels))
 
     def close(self) -> None:
         """End the process that predicts; the next prediction starts another."""
         if self._child is not None:
             self._child.close()
             self._child = None
+
+    def _untrained(self) -> InputError:
+        return InputError(
+            f"{self.info.full_name} predicts only once it is trained: its network is planned from the data. Train "
+            f"it (oncoseg train {self.info.full_name} DATASET --out FOLDER --epochs N) or give --weights."
+        )
+
+    def _predicted(self, image: Volume) -> Path:
+        """The folder that holds the child's prediction, see `child.predicting.predict`."""
+        if self.trained is None:
+            raise self._untrained()
+        folder = Path(self._scratch.name)
+        given = raw.image_for(image, self.settings)
+        np.save(folder / "image.npy", given.voxels)
+        self._ready().ask("predict", image=str(folder / "image.npy"), spacing=list(given.spacing), folder=str(folder))
+        return folder
 
     def _ready(self) -> Child:
         if self._child is None:

@@ -66,7 +66,8 @@ def _do(job: dict[str, Any], tell: Tell, held: dict[str, Any]) -> Any:
     if what == "open":
         held["stages"] = predicting.opened(job)
         return None
-    return predicting.predict(held["stages"], Path(job["image"]), job["spacing"], Path(job["target"]))
+    predicting.predict(held["stages"], Path(job["image"]), job["spacing"], Path(job["folder"]))
+    return None
 
 
 def _accelerator() -> str:

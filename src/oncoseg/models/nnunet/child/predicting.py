@@ -55,26 +55,23 @@ def opened(job: dict[str, Any]) -> list[Any]:
     return stages
 
 
-def predict(stages: list[Any], image: Path, spacing: list[float], target: Path) -> list[int]:
-    """Probabilities of every output of the last stage.
+def predict(stages: list[Any], image: Path, spacing: list[float], folder: Path) -> None:
+    """Probabilities of every output of the last stage, and nnU-Net's own choice among them.
 
     Args:
         stages: predictors; each but the first is given the segmentation of the one before.
         image: .npy with float32 (slices, rows, columns).
         spacing: mm in that order.
-        target: .npy that receives float32 (outputs, slices, rows, columns).
-
-    Returns:
-        The shape written.
+        folder: receives `probabilities.npy`, float32 (outputs, slices, rows, columns), and `labels.npy`, uint8.
     """
     voxels = np.load(image, allow_pickle=False)[None]
     previous: NDArray[Any] | None = None
     for stage in stages[:-1]:
         found = stage.predict_single_npy_array(voxels, {"spacing": spacing}, previous, None, False)
         previous = np.asarray(found)[None]
-    _, probabilities = stages[-1].predict_single_npy_array(voxels, {"spacing": spacing}, previous, None, True)
-    np.save(target, np.asarray(probabilities, dtype=np.float32))
-    return list(probabilities.shape)
+    labels, probabilities = stages[-1].predict_single_npy_array(voxels, {"spacing": spacing}, previous, None, True)
+    np.save(folder / "probabilities.npy", np.asarray(probabilities, dtype=np.float32))
+    np.save(folder / "labels.npy", np.asarray(labels, dtype=np.uint8))
 
 
 def unpickle(source: Path, target: Path) -> dict[str, Any]:
