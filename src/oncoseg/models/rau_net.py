@@ -84,7 +84,13 @@ _TRAINING = {
 RECIPES = {
     "smoke": Recipe(
         source="none: as small as the network can be, to see on a CPU that everything runs",
-        options={"widths": (8, 16, 32, 64), "spacing": 4.0, "patch": 64, "window": (-1000.0, 400.0)},
+        options={
+            "widths": (8, 16, 32, 64),
+            "spacing": 4.0,
+            "patch": 64,
+            "window": (-1000.0, 400.0),
+            "augment": "none",
+        },
         training={"steps": 100, "batch": 8, "learning_rate": 5e-3, "validate_every": 50},
     ),
     "paper": Recipe(
@@ -102,9 +108,17 @@ RECIPES = {
     ),
     "gtv-samgan": Recipe(
         source="Yi et al. 2026, Quant Imaging Med Surg 16(1):59",
-        options={"fit": "crop", "patch": 512, "window": (-1000.0, 1000.0)},
+        options={
+            "spacing": None,
+            "fit": "crop",
+            "patch": 512,
+            "slices": "labelled",
+            "tumour_share": 1.0,
+            "window": (-1000.0, 1000.0),
+            "augment": "none",
+        },
         training=_TRAINING,
-        assumed=("fit", "window", "head", "losses", *_TRAINING),
+        assumed=("fit", "window", "augment", "head", "losses", *_TRAINING),
         notes="That paper takes rows of its table from the RAU-Net paper and does not list RAU-Net itself; the "
         "settings are those it states for its own model.",
     ),

@@ -78,7 +78,13 @@ _UNSTATED = ("optimiser", "learning_rate", "weight_decay", "schedule", "batch", 
 RECIPES = {
     "smoke": Recipe(
         source="none: as small as the network can be, to see on a CPU that everything runs",
-        options={"widths": (8, 16, 32, 64), "spacing": 4.0, "patch": 64, "window": (-1000.0, 400.0)},
+        options={
+            "widths": (8, 16, 32, 64),
+            "spacing": 4.0,
+            "patch": 64,
+            "window": (-1000.0, 400.0),
+            "augment": "none",
+        },
         training={"steps": 100, "batch": 8, "learning_rate": 5e-3, "validate_every": 50},
     ),
     "paper": Recipe(
@@ -104,7 +110,15 @@ RECIPES = {
     ),
     "gtv-samgan": Recipe(
         source="Yi et al. 2026, Quant Imaging Med Surg 16(1):59, comparison table",
-        options={"fit": "crop", "patch": 512, "window": (-1000.0, 1000.0)},
+        options={
+            "spacing": None,
+            "fit": "crop",
+            "patch": 512,
+            "slices": "labelled",
+            "tumour_share": 1.0,
+            "window": (-1000.0, 1000.0),
+            "augment": "none",
+        },
         training={
             "optimiser": "adam",
             "learning_rate": 1e-4,
@@ -114,7 +128,7 @@ RECIPES = {
             "epochs": 100,
             "samples_per_case": 16,
         },
-        assumed=("fit", "window", "losses", *_UNSTATED),
+        assumed=("fit", "window", "augment", "losses", *_UNSTATED),
         notes="The paper states Adam, 1e-4, batch 4 and 100 epochs for its own model alone; how its SEA-Net was built "
         "and trained is not said.",
     ),

@@ -126,9 +126,16 @@ RECIPES = {
     ),
     "gtv-samgan": Recipe(
         source="Yi et al. 2026, Quant Imaging Med Surg 16(1):59",
-        options={"fit": "resize", "patch": 512, "window": (-1000.0, 1000.0)},
+        options={
+            "fit": "resize",
+            "patch": 512,
+            "slices": "labelled",
+            "tumour_share": 1.0,
+            "window": (-1000.0, 1000.0),
+            "augment": "none",
+        },
         training=_TRAINING,
-        assumed=("fit", "window", "head", "losses", *_TRAINING),
+        assumed=("fit", "window", "augment", "head", "losses", *_TRAINING),
         notes="That paper quotes the network's figure and did not train it; the settings are those it states for its "
         "own model.",
     ),
