@@ -65,6 +65,15 @@ def test_the_network_sees_slices_that_fit(fit, size):
     assert [tuple(x.shape) for x in model.network.seen] == [(2, 3, *size), (2, 3, *size), (1, 3, *size)]
 
 
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+def test_what_lies_round_a_slice_does_not_depend_on_its_neighbours(fit):
+    voxels = np.full((3, 20, 20), -900, np.int16)
+    voxels[0] = 500
+    model = model_of(fit=fit, patch=24, spacing=None, batch=1)
+    model.predict(Volume.from_spacing(voxels, (3, 1, 1)))
+    assert {float(x[0, 0, -1, -1]) for x in model.network.seen} == {pytest.approx(0.05)}
+
+
 def test_outside_of_the_crop_nothing_is_found():
     image = Volume.from_spacing(np.full((2, 40, 40), 900, np.int16), (3, 1, 1))
     found = model_of(fit="crop", patch=16, spacing=None).predict(image).voxels

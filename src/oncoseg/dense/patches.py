@@ -14,7 +14,7 @@ from oncoseg.case import Case
 from oncoseg.contracts import ModelInfo, Sample
 from oncoseg.dense.model import DenseModel, require_patch
 from oncoseg.dense.options import PatchOptions
-from oncoseg.dense.preparing import axial, class_map, grey_on, patch_corner, prepared, tumour_voxels
+from oncoseg.dense.preparing import axial, class_map, grey_on, lowest, patch_corner, prepared, tumour_voxels
 from oncoseg.inference.windows import slide
 from oncoseg.preprocess.augment import augmenter
 from oncoseg.preprocess.crop import crop_or_pad
@@ -74,7 +74,7 @@ class PatchModel(DenseModel):
         chosen = self.settings
         start = patch_corner(case.image.shape, chosen.patch, self._target(case, rng), rng.random(3))
         stop = [a + size for a, size in zip(start, chosen.patch, strict=True)]
-        grey = crop_or_pad(case.image, start, stop, fill=float(case.image.voxels.min()))
+        grey = crop_or_pad(case.image, start, stop, fill=lowest(case))
         masks = {name: crop_or_pad(mask, start, stop) for name, mask in case.masks.items()}
         patch = Case(case.name, case.patient, grey, masks)
         image = np.repeat(grey.voxels[None], chosen.channels, axis=0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,9 +16,10 @@ from oncoseg.preprocess.resample import Order, resample_like
 from oncoseg.preprocess.window import window
 from oncoseg.volume import Volume
 
+T = TypeVar("T")
 _ORDERS: dict[str, Order] = {"nearest": 0, "linear": 1, "cubic": 3}
 
-_seen: WeakKeyDictionary[Case, dict[str, NDArray[np.intp]]] = WeakKeyDictionary()
+_seen: WeakKeyDictionary[Case, dict[str, Any]] = WeakKeyDictionary()
 
 
 def grey_on(image: Volume, grid: Volume, options: DenseOptions) -> Volume:
@@ -80,6 +81,11 @@ def labelled_slices(case: Case, options: DenseOptions) -> NDArray[np.intp]:
     return _kept(case, "slices", find)
 
 
+def lowest(case: Case) -> float:
+    """Lowest grey value of a case, which lies round it where patches leave the image; found once."""
+    return float(_kept(case, "lowest", lambda: case.image.voxels.min()))
+
+
 def patch_corner(
     shape: Sequence[int], patch: Sequence[int], target: NDArray[np.intp] | None, share: NDArray[np.float64]
 ) -> list[int]:
@@ -104,11 +110,12 @@ def patch_corner(
     return place
 
 
-def _kept(case: Case, what: str, find: Any) -> NDArray[np.intp]:
+def _kept(case: Case, what: str, find: Callable[[], T]) -> T:
     known = _seen.setdefault(case, {})
     if what not in known:
         known[what] = find()
-    return known[what]
+    found: T = known[what]
+    return found
 
 
 def _mask_on(mask: Volume, grid: Volume) -> Volume:

@@ -15,7 +15,16 @@ from oncoseg.case import Case
 from oncoseg.contracts import ModelInfo, Sample
 from oncoseg.dense.model import DenseModel, flips, require_patch
 from oncoseg.dense.options import SliceOptions
-from oncoseg.dense.preparing import axial, class_map, grey_on, labelled_slices, patch_corner, prepared, tumour_voxels
+from oncoseg.dense.preparing import (
+    axial,
+    class_map,
+    grey_on,
+    labelled_slices,
+    lowest,
+    patch_corner,
+    prepared,
+    tumour_voxels,
+)
 from oncoseg.inference.running import Runner
 from oncoseg.preprocess.augment import augmenter
 from oncoseg.preprocess.resample import grid_at, grid_of_shape
@@ -55,10 +64,12 @@ class SliceModel(DenseModel):
         grey = grey_on(image, grid, self.settings).voxels
         firsts = range(0, len(grey), self.settings.batch)
         parts = [slice(first, first + self.settings.batch) for first in firsts]
-        run = self.computing.run(self._batch(grey[part]) for part in [parts[len(parts) // 2], *parts])
+        air = float(grey.min())
+        run = self.computing.run(self._batch(grey[part], air) for part in [parts[len(parts) // 2], *parts])
         found = np.zeros((len(wanted), *grid.shape), np.float32)
         for part in parts:
-            found[:, part] = self._predicted(run, grey[part], wanted).swapaxes(0, 1)
+            batch = self._batch(grey[part], air)
+            found[:, part] = self._predicted(run, batch, grid.shape[1:], wanted).swapaxes(0, 1)
         return [grid.with_voxels(channel) for channel in found]
 
     def laid_out(self, x: Tensor) -> Tensor:
@@ -75,17 +86,16 @@ class SliceModel(DenseModel):
         spacing = (chosen.through or thickness, rows, columns)
         return grid_at(image, spacing)
 
-    def _batch(self, grey: NDArray[np.float32]) -> Tensor:
-        """Slices as the network takes them: (slices, channels, rows, columns), fitted and padded."""
-        fitted = _middle(grey, self.settings.patch, grey.min()) if self.settings.fit == "crop" else grey
+    def _batch(self, grey: NDArray[np.float32], air: float) -> Tensor:
+        """Slices as the network takes them: (slices, channels, rows, columns), fitted and padded with air."""
+        fitted = _middle(grey, self.settings.patch, air) if self.settings.fit == "crop" else grey
         x = torch.from_numpy(np.ascontiguousarray(fitted))[:, None]
         height, width = x.shape[2:]
-        x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), value=float(grey.min()))
+        x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), value=air)
         return self.laid_out(x.expand(-1, self.settings.channels, -1, -1))
 
-    def _predicted(self, run: Runner, grey: NDArray[np.float32], wanted: Sequence[int]) -> NDArray[np.float32]:
-        """Probabilities (slices, wanted, rows, columns) of some slices."""
-        x, shape = self._batch(grey), grey.shape[1:]
+    def _predicted(self, run: Runner, x: Tensor, shape: Sequence[int], wanted: Sequence[int]) -> NDArray[np.float32]:
+        """Probabilities (slices, wanted, *shape) of a batch."""
         turns = flips((2, 3)) if self.settings.mirror else [()]
         each = [self.probabilities(run(x.flip(t) if t else x), wanted).flip(t) for t in turns]
         found: NDArray[np.float32] = (sum(each[1:], each[0]) / len(turns)).cpu().numpy()
@@ -101,15 +111,12 @@ class SliceModel(DenseModel):
         corner = rng.random(2)
         grey = case.image.voxels[index]
         classes = class_map(_slice_of(case, index), chosen)[0]
+        air = lowest(case)
         if chosen.fit == "crop":
-            grey, classes = (
-                _middle(plane[None], chosen.patch, fill)[0] for plane, fill in ((grey, grey.min()), (classes, 0))
-            )
+            grey, classes = (_middle(plane[None], chosen.patch, fill)[0] for plane, fill in ((grey, air), (classes, 0)))
         elif chosen.fit == "pad":
             place = patch_corner(grey.shape, (chosen.patch, chosen.patch), target, corner)
-            grey, classes = (
-                _cut(plane, place, chosen.patch, fill=fill) for plane, fill in ((grey, grey.min()), (classes, 0))
-            )
+            grey, classes = (_cut(plane, place, chosen.patch, fill=fill) for plane, fill in ((grey, air), (classes, 0)))
         image = np.repeat(np.asarray(grey, np.float32)[None], chosen.channels, axis=0)
         image, classes = self._augment(image, classes, rng)
         return {"image": np.ascontiguousarray(image), "classes": np.ascontiguousarray(classes)}
