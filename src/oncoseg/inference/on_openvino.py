@@ -72,7 +72,7 @@ def _request(network: nn.Module, batch: Tensor, settings: dict[str, Any]) -> Any
     converter = FrontEndManager().load_by_framework("pytorch")
     with torch.no_grad(), warnings.catch_warnings():
         # It warns that another shape may compute otherwise; every shape is traced for itself.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit._trace.TracerWarning)
         decoder = TorchScriptPythonDecoder(torch.jit.trace(network, batch.float().cpu(), check_trace=False))
     model = converter.convert(converter.load(decoder))
     model.reshape(list(batch.shape))
