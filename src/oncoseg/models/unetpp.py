@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.config import fill, plain
 from oncoseg.contracts import ModelInfo, Recipe
 from oncoseg.dense.building import built
 from oncoseg.dense.options import SliceOptions, require
@@ -70,6 +69,8 @@ class UNetPPOptions(SliceOptions):
         inference: what predicts: the `mean` probability of the four outputs ("accurate"), or one of them
             ("fast"), without the nodes it does not need: `l1` to `l4`. Can be chosen anew for any checkpoint.
     """
+
+    FREE: ClassVar[frozenset[str]] = SliceOptions.FREE | {"inference"}
 
     head: Literal["softmax", "sigmoid"] = "sigmoid"
     losses: dict[str, float] = field(default_factory=lambda: {"cross_entropy": 0.5, "dice": 1.0})
@@ -295,8 +296,7 @@ def build(variant: str | None = None, *, weights: Path | None = None, **options:
         ConfigError: for an unknown option, a wrong value, or one that differs from the checkpoint's.
         InputError: when the weights cannot be read or do not fit.
     """
-    inference = options.pop("inference", None)
-    made = built(
+    return built(
         SliceModel,
         INFOS,
         UNetPPOptions,
@@ -306,11 +306,6 @@ def build(variant: str | None = None, *, weights: Path | None = None, **options:
         weights=weights,
         options=options,
     )
-    if inference is not None:
-        changed = {**plain(made.settings), "inference": inference}
-        made.settings = fill(UNetPPOptions, changed, f"model {made.info.full_name}")
-        cast(UNetPP, made.network).inference = made.settings.inference
-    return made
 
 
 def _mean(logits: list[Tensor]) -> Tensor:
