@@ -34,10 +34,10 @@ class PreparedFolder:
     Args:
         folder: made when missing.
         about: everything but the case's name that decides what is prepared: model, options, fingerprint of the data.
-        storage: `blosc2` is packed and read whole; `plain` is mapped, and the machine's processes share its memory.
+        storage: `plain` is mapped, and the machine's processes share its memory; `blosc2` is packed and read whole.
     """
 
-    def __init__(self, folder: Path, about: Any, *, storage: Storage = "blosc2") -> None:
+    def __init__(self, folder: Path, about: Any, *, storage: Storage = "plain") -> None:
         self._folder, self._about = folder, plain(about)
         self._volumes = VolumeCache(folder, storage=storage)
 

@@ -45,7 +45,8 @@ class TrainConfig:
         workers: processes that prepare batches; does not change them.
         device: `auto` takes an accelerator where torch sees one.
         prepared: where cases wait that the model has prepared (resampled): in `memory` alone, or on disk as well,
-            packed by `blosc2` or `plain` (about twice the size, mapped: every process shares one copy).
+            `plain` (mapped: only what is looked at is read, and all processes share one copy) or packed by
+            `blosc2` (smaller, but unpacked whole for every sample where memory is short).
         keep_state: keep the last optimiser state after the end, e.g. to compare it.
         keep_prepared: keep the prepared cases after the end.
         tensorboard: write TensorBoard's event files too.
@@ -77,7 +78,7 @@ class TrainConfig:
     seed: int = 0
     workers: int = 0
     device: str = "auto"
-    prepared: Keep = "blosc2"
+    prepared: Keep = "plain"
     keep_state: bool = False
     keep_prepared: bool = False
     tensorboard: bool = False
