@@ -14,6 +14,7 @@ from oncoseg.errors import PartialFailureError
 from oncoseg.experiments.local import run_matrix
 from oncoseg.experiments.planning import ATTEMPT_LIMIT
 from oncoseg.experiments.store import ATTEMPTS, PROVENANCE, is_finished, read_plan, read_run
+from oncoseg.report.plan import read_plan as read_plan_for_report
 
 GOOD = '[[cells]]\ndataset="balls"\nmodel="toy_bright"\n'
 LEVELS = "".join(f"{GOOD}options={{ level={level}.0, seconds=0.05 }}\n" for level in (-500, -400, -300, -200, -100))
@@ -84,6 +85,19 @@ def test_a_crash_is_tried_again_and_succeeds(matrix_of, tmp_path):
     (attempt,) = [json.loads(line) for line in (folder / ATTEMPTS).read_text().splitlines()]
     assert "SIGKILL" in attempt["error"]
     assert set(attempt) == {"at", "kind", "error"}
+
+
+def test_a_model_without_a_form_for_the_data_has_not_failed(matrix_of, tmp_path):
+    """The cell keeps the reason, is not tried again, and a report lists it apart from failures and missing cells."""
+    matrix = matrix_of(GOOD + GOOD + 'options={ mode="does not apply" }\n')
+    for _ in range(2):
+        summary = run_matrix(matrix, tmp_path / "run")
+        assert [p.line.status for p in summary.planned] == ["finished", "not applicable"]
+        assert "the images are too small" in str(summary.planned[1].line.reason)
+        summary.raise_if_failed()
+    told = read_plan_for_report(tmp_path / "run")
+    assert [row.message for row in told.inapplicable] == ["toy_bright not applicable: the images are too small"]
+    assert (told.planned, told.missing, told.skipped) == (1, (), ())
 
 
 def test_three_failures_put_a_cell_into_quarantine(matrix_of, tmp_path):

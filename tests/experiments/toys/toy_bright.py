@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from oncoseg.contracts import ModelInfo, choose_variant
-from oncoseg.errors import InputError
+from oncoseg.errors import InputError, NotApplicableError
 
 
 def _info(variant, prompts):
@@ -50,4 +50,6 @@ class ToyBright:
 
 
 def build(variant=None, *, weights=None, level=-400.0, mode="good", seconds=0.0, marker="marker"):
+    if mode == "does not apply":
+        raise NotApplicableError("toy_bright not applicable: the images are too small")
     return ToyBright(choose_variant(INFOS, variant), level, mode, seconds, marker)
