@@ -326,3 +326,53 @@ def _write_nifti():
 def _ellipsoid():
     """`ellipsoid(shape, centre, radii)` as a bool array."""
     return ellipsoid
+
+
+def _jax_names(width, units, hidden, heads, layers, mlp):
+    """Name -> shape in the JAX layout of a ViT, without the position table; no `units` leaves the ResNet out."""
+    attention = "MultiHeadDotProductAttention_1"
+    shapes = {"cls": (1, 1, hidden), "head/kernel": (hidden, 10), "head/bias": (10,), "embedding/bias": (hidden,)}
+    shapes["embedding/kernel"] = (1, 1, 16 * width, hidden) if units else (16, 16, 3, hidden)
+    for layer in [f"encoderblock_{number}" for number in range(layers)]:
+        size = hidden // heads
+        for part in ("query", "key", "value"):
+            shapes[f"Transformer/{layer}/{attention}/{part}/kernel"] = (hidden, heads, size)
+            shapes[f"Transformer/{layer}/{attention}/{part}/bias"] = (heads, size)
+        shapes[f"Transformer/{layer}/{attention}/out/kernel"] = (heads, size, hidden)
+        shapes[f"Transformer/{layer}/{attention}/out/bias"] = (hidden,)
+        for number, (one, other) in enumerate([(hidden, mlp), (mlp, hidden)]):
+            shapes[f"Transformer/{layer}/MlpBlock_3/Dense_{number}/kernel"] = (one, other)
+            shapes[f"Transformer/{layer}/MlpBlock_3/Dense_{number}/bias"] = (other,)
+        for norm in ("LayerNorm_0", "LayerNorm_2"):
+            shapes |= {f"Transformer/{layer}/{norm}/{end}": (hidden,) for end in ("scale", "bias")}
+    shapes |= {f"Transformer/encoder_norm/{end}": (hidden,) for end in ("scale", "bias")}
+    if units:
+        shapes |= {"conv_root/kernel": (7, 7, 3, width), "gn_root/scale": (1, 1, 1, width)}
+        shapes["gn_root/bias"] = (1, 1, 1, width)
+    entering = width
+    for block, count in enumerate(units, start=1):
+        inner = width * 2 ** (block - 1)
+        for unit in range(1, count + 1):
+            parts = {"1": (1, entering, inner), "2": (3, inner, inner), "3": (1, inner, 4 * inner)}
+            parts |= {"_proj": (1, entering, 4 * inner)} if unit == 1 else {}
+            for part, (side, one, other) in parts.items():
+                shapes[f"block{block}/unit{unit}/conv{part}/kernel"] = (side, side, one, other)
+                for end in ("scale", "bias"):
+                    shapes[f"block{block}/unit{unit}/gn{part}/{end}"] = (1, 1, 1, other)
+            entering = 4 * inner
+    return shapes
+
+
+@pytest.fixture
+def jax_vit_file():
+    """`jax_vit_file(path, tokens=..., width=..., ...)` writes random weights in the JAX layout; returns its arrays."""
+
+    def write(path, *, tokens, width, units, hidden, layers, heads, mlp, **others):
+        rng = np.random.default_rng(0)
+        shapes = _jax_names(width, units, hidden, heads, layers, mlp)
+        shapes["Transformer/posembed_input/pos_embedding"] = (1, 1 + tokens, hidden)
+        arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+        np.savez(path, **arrays)
+        return arrays
+
+    return write
