@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -117,14 +118,22 @@ RECIPES = {
         source="none: as small as a Swin-Unet can be, to see on a CPU that everything runs",
         options={
             "patch": 64,
-            "embed": 24,
-            "depths": (2, 2, 2),
+            "embed": 32,
+            "depths": (1, 2, 1),
             "heads": (2, 4, 8),
             "attention_window": 4,
             "drop_path": 0.0,
+            "tumour_share": 0.75,
             "augment": "none",
         },
-        training={"steps": 120, "batch": 8, "learning_rate": 3e-3, "validate_every": 60},
+        training={
+            "steps": 180,
+            "batch": 4,
+            "learning_rate": 1e-3,
+            "warm_up": 20,
+            "clip": 1.0,
+            "validate_every": 60,
+        },
     ),
     "paper": Recipe(
         source="Cao et al. 2021, section 4.2, and the authors' scripts",
@@ -289,7 +298,7 @@ class Expanding(nn.Module):
 
 def _blocks(options: SwinUNetOptions, stage: int) -> nn.Sequential:
     """The Swin blocks of a stage; those of encoder and decoder are made alike."""
-    rates = torch.linspace(0, options.drop_path, sum(options.depths)).tolist()[sum(options.depths[:stage]) :]
+    rates = np.linspace(0, options.drop_path, sum(options.depths))[sum(options.depths[:stage]) :]
     return nn.Sequential(
         *(
             SwinBlock(
@@ -299,7 +308,7 @@ def _blocks(options: SwinUNetOptions, stage: int) -> nn.Sequential:
                 window=options.attention_window,
                 shifted=block % 2 == 1,
                 mlp_ratio=options.mlp_ratio,
-                drop_path=rates[block],
+                drop_path=float(rates[block]),
             )
             for block in range(options.depths[stage])
         )

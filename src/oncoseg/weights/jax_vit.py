@@ -96,6 +96,8 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     require_file(path)
     if path.suffix != SUFFIX:
         raise InputError(f"{path} is not a JAX weights file: its name must end in {SUFFIX}.")
+    if not zipfile.is_zipfile(path):
+        raise _damaged(path, "no archive of arrays")
     try:
         with np.load(path, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
@@ -114,7 +116,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
+def _damaged(path: Path, error: Exception | str) -> InputError:
     return InputError(f"{path} is not a whole {SUFFIX} file ({error}). Copy or download it again.")
 
 
