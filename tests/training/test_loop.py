@@ -218,6 +218,17 @@ def test_a_damaged_state_is_reported_and_the_end_is_the_same(make_model, cases, 
     assert log(tmp_path / "a") == log(tmp_path / "b")
 
 
+def test_going_on_with_another_number_of_processes_is_noted(make_model, cases, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(make_model(), training=cases, config=short(), folder=tmp_path, progress=stop_at(5))
+    for manifest in (tmp_path / STATE).glob("*.json"):
+        manifest.write_text(manifest.read_text().replace('"processes": 1', '"processes": 2'))
+    result = train(make_model(), training=cases, config=short(), folder=tmp_path)
+    assert result.notes == (
+        "From step 4 on 1 processes train in place of 2: the last bits of the weights depend on that.",
+    )
+
+
 def test_the_averaged_weights_are_validated_and_kept(make_model, cases, tmp_path):
     seen = []
 
