@@ -314,15 +314,15 @@ def test_steps_are_refused_in_favour_of_epochs(tmp_path):
 # Folders that nnU-Net trained
 
 
-def trained_folder(root, content=None, name="nnUNetTrainer__nnUNetPlans__2d", labels=None):
+def trained_folder(root, content=None, weights=None):
     """A folder of nnU-Net's with one small checkpoint."""
-    folder = root / name
+    folder = root / "nnUNetTrainer__nnUNetPlans__2d"
     (folder / "fold_0").mkdir(parents=True)
     (folder / "plans.json").write_text(json.dumps({"configurations": {"2d": {}, "3d_cascade_fullres": {}}}))
-    labels = labels or {"background": 0, "liver": 1, "liver tumor": 2}
+    labels = {"background": 0, "liver": 1, "liver tumor": 2}
     (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
     held = {
-        "network_weights": {"a.weight": torch.ones(2)},
+        "network_weights": weights or {"a.weight": torch.ones(2)},
         "optimizer_state": {"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": [{"lr": 0.01}]},
         "logging": {"mean_fg_dice": [np.float64(0.5)], "dice": [[np.float32(0.25)]], "lrs": [0.01]},
         "init_args": {"configuration": "2d", "device": torch.device("cpu"), "fold": 0},
@@ -339,8 +339,16 @@ def test_folder_of_nnunet_is_known_and_its_tumour_found(tmp_path):
     model = registry.load("models", "nnunet").build(weights=folder)
     assert model.info.full_name == "nnunet.2d"
     assert model.trained["output"] == 2
-    stage = {"configuration": "2d", "trainer": "nnUNetTrainer", "mirror_axes": [0, 1], "folds": ["0"]}
+    stage = {"configuration": "2d", "trainer": "nnUNetTrainer", "mirror_axes": [0, 1], "folds": ["0"], "shared": {}}
     assert model.trained["stages"] == [stage]
+
+
+def test_tensors_under_two_names_are_kept_once(tmp_path):
+    weight = torch.ones(3)
+    folder = trained_folder(tmp_path, weights={"encoder.a": weight, "decoder.encoder.a": weight, "b": torch.ones(3)})
+    network = checkpoint.read_network(folder / "fold_0/checkpoint_final.pth", "0")
+    assert list(network.state) == ["encoder.a", "b"]
+    assert network.shared == {"decoder.encoder.a": "encoder.a"}
 
 
 def test_other_folders_are_not_taken_for_trained_ones(tmp_path):

@@ -2,7 +2,8 @@
 
 The file's tensors are named `configuration/fold/tensor`. Its options hold, under `trained`, what else predicting
 needs: {"plans", "dataset" (nnU-Net's plans.json and dataset.json), "stages": [{"configuration", "trainer", "folds",
-"mirror_axes"}], "output"} with the stages in order and `output` the tumour's place among the network's outputs.
+"mirror_axes", "shared"}], "output"} with the stages in order, names of tensors that are kept under another one, and
+`output` the tumour's place among the network's outputs.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ Trusted = Callable[[Path], tuple[dict[str, "Tensor"], dict[str, Any]]]
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """The weights of one configuration and fold, and what its checkpoint says."""
+    """The weights of one configuration and fold, and what its checkpoint says; `shared`: see `unshared`."""
 
     configuration: str
     fold: str
     trainer: str
     mirror_axes: tuple[int, ...] | None
     state: dict[str, Tensor]
+    shared: dict[str, str]
 
 
 def variant_of(folder: Path) -> str | None:
@@ -81,6 +83,8 @@ def read_network(source: Path, fold: str, trusted: Trusted | None = None) -> Net
         UnsafeFileError: when the file holds more than tensors, numbers and plain containers.
         InputError: when it is damaged or not of nnU-Net v2.
     """
+    from oncoseg.models.nnunet.child.predicting import unshared
+
     require_file(source)
     try:
         content = _restricted(source)
@@ -88,16 +92,18 @@ def read_network(source: Path, fold: str, trusted: Trusted | None = None) -> Net
         if trusted is None:
             raise
         state, facts = trusted(source)
-        axes = facts["mirror_axes"]
-        return Network(facts["configuration"], fold, facts["trainer"], None if axes is None else tuple(axes), state)
+        axes = None if facts["mirror_axes"] is None else tuple(facts["mirror_axes"])
+        return Network(facts["configuration"], fold, facts["trainer"], axes, state, facts["shared"])
     try:
+        own, shared = unshared(dict(content["network_weights"]))
         axes = content.get("inference_allowed_mirroring_axes")
         return Network(
             str(content["init_args"]["configuration"]),
             fold,
             str(content["trainer_name"]),
             None if axes is None else tuple(int(axis) for axis in axes),
-            dict(content["network_weights"]),
+            own,
+            shared,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{source} is no checkpoint of nnU-Net v2: {error} is missing or wrong.") from error
@@ -113,7 +119,12 @@ def about_networks(
     """
     stages: dict[str, dict[str, Any]] = {}
     for network in networks:
-        about: dict[str, Any] = {"trainer": network.trainer, "mirror_axes": network.mirror_axes, "folds": []}
+        about: dict[str, Any] = {
+            "trainer": network.trainer,
+            "mirror_axes": network.mirror_axes,
+            "folds": [],
+            "shared": network.shared,
+        }
         stage = stages.setdefault(network.configuration, {"configuration": network.configuration, **about})
         stage["folds"].append(network.fold)
     return {

@@ -42,6 +42,7 @@ def opened(job: dict[str, Any]) -> list[Any]:
             )
             prefixes = [f"{stage['configuration']}/{fold}/" for fold in stage["folds"]]
             weights = [{n.removeprefix(p): content.get_tensor(n) for n in names if n.startswith(p)} for p in prefixes]
+            weights = [{**own, **{n: own[of] for n, of in stage["shared"].items()}} for own in weights]
             network.load_state_dict(weights[0])
             device = torch.device(job["device"])
             predictor = nnUNetPredictor(
@@ -74,21 +75,39 @@ def predict(stages: list[Any], image: Path, spacing: list[float], folder: Path) 
     np.save(folder / "labels.npy", np.asarray(labels, dtype=np.uint8))
 
 
+def unshared(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors that are kept once, and names -> name of the tensor they share.
+
+    nnU-Net's decoder holds the encoder, and each block its layers under two names: a file of single tensors would be
+    three times as large as the network.
+    """
+    first: dict[tuple[int, tuple[int, ...]], str] = {}
+    own, shared = {}, {}
+    for name, tensor in state.items():
+        known = first.setdefault((tensor.data_ptr(), tuple(tensor.shape)), name) if tensor.numel() else name
+        if known == name:
+            own[name] = tensor
+        else:
+            shared[name] = known
+    return own, shared
+
+
 def unpickle(source: Path, target: Path) -> dict[str, Any]:
     """The weights of a checkpoint that its owner trusts, as safetensors; anything in it may run.
 
     Returns:
-        `trainer`, `configuration`, `mirror_axes`.
+        `trainer`, `configuration`, `mirror_axes`, and `shared` names.
     """
     from safetensors.torch import save_file
 
     content = torch.load(source, map_location="cpu", weights_only=False)
-    tensors = {name: tensor.detach().clone().contiguous() for name, tensor in content["network_weights"].items()}
-    save_file(tensors, target)
+    own, shared = unshared(content["network_weights"])
+    save_file({name: tensor.detach().clone().contiguous() for name, tensor in own.items()}, target)
     axes = content.get("inference_allowed_mirroring_axes")
     plain = {
         "trainer": content["trainer_name"],
         "configuration": content["init_args"]["configuration"],
         "mirror_axes": None if axes is None else [int(a) for a in axes],
+        "shared": shared,
     }
     return json.loads(json.dumps(plain))  # type: ignore[no-any-return]
