@@ -10,7 +10,8 @@ from torch import nn
 from oncoseg.config import fill
 from oncoseg.errors import ConfigError, InputError, UnknownNameError
 from oncoseg.models import xlstm_unet
-from oncoseg.models.xlstm_unet import Tokens, XLSTMPatchOptions, XLSTMSliceOptions, XLSTMUNet, halving_weights
+from oncoseg.models.xlstm_unet.network import Tokens, XLSTMUNet
+from oncoseg.models.xlstm_unet.options import XLSTMPatchOptions, XLSTMSliceOptions, halving_weights
 from oncoseg.nn.residual import Keeping
 from oncoseg.training.settings import TrainConfig
 from oncoseg.weights.trained import About, write_checkpoint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import EllipsisType
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class Projecting(nn.Module):
         self.conv2 = make(target, target, tuple(kernel), 1, padding)
         self.norm2 = norm(len(kernel), target)
         self.conv3 = make(source, target, 1)
-        self.beside = (..., *(slice(None, None, step) for step in stride))
+        self.beside: tuple[EllipsisType | slice, ...] = (..., *(slice(None, None, step) for step in stride))
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, source, *space) -> (batch, target, *space / stride)."""

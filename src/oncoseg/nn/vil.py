@@ -7,6 +7,7 @@ stabilised parallel form computed here is equal to it. Parameters have the names
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -175,11 +176,11 @@ def matrix_lstm(
         stop = min(first + rows, tokens)
         part = slice(first, stop)
         given = (query[:, :, part], key[:, :, :stop], value[:, :, :stop])
-        gates = {"kept": kept[..., part], "source": source[..., :stop], "highest": highest[..., part]}
+        compute = partial(_rows, kept=kept[..., part], source=source[..., :stop], highest=highest[..., part])
         if tokens > rows and torch.is_grad_enabled():
-            found.append(checkpoint(_rows, *given, **gates, use_reentrant=False, preserve_rng_state=False))
+            found.append(checkpoint(compute, *given, use_reentrant=False, preserve_rng_state=False))
         else:
-            found.append(_rows(*given, **gates))
+            found.append(compute(*given))
     return torch.cat(found, dim=2)
 
 
