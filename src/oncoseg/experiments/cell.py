@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 from oncoseg.case import Case
 from oncoseg.config import content_key, fill, plain
-from oncoseg.contracts import Dataset, DatasetInfo, Entry, Excluding, Model, ModelInfo, NeuralModel, Telling
+from oncoseg.contracts import Dataset, DatasetInfo, Entry, Excluding, Model, ModelInfo, MultiClass, NeuralModel, Telling
 from oncoseg.errors import InputError, OncosegError
 from oncoseg.experiments.cost import measure_cost
 from oncoseg.experiments.doors import PromptDoor, ScoringDoor
 from oncoseg.experiments.events import Event, Progress, silent
 from oncoseg.experiments.identity import Identity, folder_name, identify
 from oncoseg.experiments.matrix import Cell
-from oncoseg.experiments.predicting import Predictor, Scored, Shown, read_by_people, score_entry
+from oncoseg.experiments.predicting import Predictor, Scored, Shown, read_by_people, score_entry, told_apart
 from oncoseg.experiments.provenance import Clock, provenance, without_folders
 from oncoseg.experiments.readers import INFO as READER_INFO
 from oncoseg.experiments.sides import chosen_entries
-from oncoseg.experiments.specs import ModelSpec
+from oncoseg.experiments.specs import DatasetSpec, ModelSpec
 from oncoseg.experiments.store import (
     COSTS,
     MASKS,
@@ -144,7 +144,9 @@ def _masks(cell: Cell, model: Model | None, cropped: bool) -> Callable[[Case], I
     if model is None:
         return read_by_people
     door = PromptDoor(cell.prompt.build(), cell.seed)
-    return Predictor(model, door, cell.prompt.repeats, cell.threshold, cell.dataset.roi, cropped)
+    return Predictor(
+        model, door, cell.prompt.repeats, cell.threshold, cell.dataset.roi, cropped=cropped, also=cell.dataset.also
+    )
 
 
 def _score_all(work: _Work, masks: Callable[[Case], Iterator[Shown]]) -> list[Scored]:
@@ -216,7 +218,7 @@ def _record(work: _Work, model: Model | None, spec: ModelSpec | None, clock: Clo
         notes=[
             *_notes(cell, info, work.dataset.info, hashes["data set"]),
             *(f"{info.title}: {sentence}" for sentence in cell.recipe),
-            *(f"{info.title}: {sentence}" for sentence in _told(model)),
+            *(f"{info.title}: {sentence}" for sentence in (*_told(model), *_on_structures(model, cell.dataset))),
             *_left_out(work.dataset),
         ],
         provenance=provenance(clock, hashes=hashes, seeds={"cell": cell.seed, "split": cell.dataset.split.seed}),
@@ -227,6 +229,16 @@ def _record(work: _Work, model: Model | None, spec: ModelSpec | None, clock: Clo
 
 def _told(model: Model | None) -> Sequence[str]:
     return model.told if isinstance(model, Telling) else ()
+
+
+def _on_structures(model: Model | None, data: DatasetSpec) -> list[str]:
+    """How a model's masks came about where several structures are asked of it."""
+    if not data.also or not isinstance(model, MultiClass) or len(model.classes) < 2:
+        return []
+    found = told_apart(model, data.also)
+    masks, unknown = ", ".join((data.roi, *found)), ", ".join(roi for roi in data.also if roi not in found)
+    notes = [f"the masks {masks} are labels of one prediction, in which the threshold has no part."] if found else []
+    return notes + ([f"not scored, as it tells {', '.join(model.classes)} apart: {unknown}."] if unknown else [])
 
 
 def _parameters(model: Model | None) -> int | None:

@@ -7,6 +7,7 @@ without prompts, or with automatic ones, that door stays shut.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from oncoseg.case import Case
 from oncoseg.contracts import Simulator
 from oncoseg.errors import InputError
+from oncoseg.evaluation.protocol import protocol as find_protocol
 from oncoseg.evaluation.scoring import score_case
 from oncoseg.prompt import Prompt
 from oncoseg.score import Ledger, Score, ledger_of
@@ -110,7 +112,7 @@ class ScoringDoor:
     """The only way from a reference to a score.
 
     Attributes:
-        roi: scored mask.
+        roi: scored mask; other structures are scored beside it.
         metrics, protocols: what is computed.
     """
 
@@ -118,19 +120,39 @@ class ScoringDoor:
     metrics: tuple[str, ...]
     protocols: tuple[str, ...]
 
-    def scores(self, reference: Volume, prediction: Volume, *, case: str, patient: str) -> list[Score]:
-        """All metrics under all protocols; both masks bool, on one grid."""
-        found: list[Score] = []
-        for protocol in self.protocols:
-            found += score_case(
-                reference,
-                prediction,
-                case=case,
-                patient=patient,
-                roi=self.roi,
-                metrics=self.metrics,
-                protocol=protocol,
-            )
+    def scores(
+        self,
+        reference: Volume,
+        prediction: Volume,
+        *,
+        case: str,
+        patient: str,
+        others: Mapping[str, tuple[Volume, Volume]] | None = None,
+    ) -> list[Score]:
+        """All metrics under all protocols.
+
+        Args:
+            reference: of the ROI, bool.
+            prediction: of the ROI, bool on the same grid.
+            case: name of the case.
+            patient: whose it is.
+            others: further structures, name -> (reference, prediction). Protocols that average over structures take
+                them into the scores of the ROI, and give the structures none of their own.
+        """
+        others, found = others or {}, []
+        for roi, pair in {self.roi: (reference, prediction), **others}.items():
+            beside = others if roi == self.roi else {}
+            for protocol in self.protocols:
+                if roi == self.roi or not find_protocol(protocol).objects:
+                    found += score_case(
+                        *pair,
+                        case=case,
+                        patient=patient,
+                        roi=roi,
+                        metrics=self.metrics,
+                        protocol=protocol,
+                        objects=beside,
+                    )
         return found
 
 

@@ -68,6 +68,7 @@ def identify(cell: Cell, dataset: Dataset) -> Identity:
             "split": parted.fingerprint,
         },
         "roi": cell.dataset.roi,
+        **({"also": list(cell.dataset.also)} if cell.dataset.also else {}),
         "fold": cell.fold,
         "prompt": plain(cell.prompt),
         "seed": cell.seed,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from oncoseg.case import Case
-from oncoseg.contracts import Dataset, Entry, Model
+from oncoseg.case import TUMOUR, Case
+from oncoseg.contracts import Dataset, Entry, Model, MultiClass
 from oncoseg.errors import FetchError, InputError, OncosegError
 from oncoseg.experiments.doors import PromptDoor, ScoringDoor, ledger
 from oncoseg.experiments.gallery import picture
@@ -50,6 +50,7 @@ class Shown:
         prompts: what it was given.
         seconds: wall time of `predict`; None where nothing was computed.
         notes: what the report must say about this prediction.
+        others: further structures of the same prediction, name -> (reference without the tumour, mask).
     """
 
     name: str
@@ -59,6 +60,7 @@ class Shown:
     prompts: tuple[Prompt, ...] = ()
     seconds: float | None = None
     notes: tuple[str, ...] = ()
+    others: Mapping[str, tuple[Volume, Volume]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,8 @@ class Predictor:
         threshold: probability above which a voxel is tumour.
         roi: mask that is segmented.
         cropped: the images were cut out round the reference.
+        also: masks that are scored too where the model tells them apart; every mask is then a label of one
+            prediction, and the threshold has no part in it.
     """
 
     model: Model
@@ -80,6 +84,7 @@ class Predictor:
     threshold: float
     roi: str
     cropped: bool = False
+    also: tuple[str, ...] = ()
 
     def __call__(self, case: Case) -> Iterator[Shown]:
         """One mask a draw; raises what the model, the door or the case raise."""
@@ -89,9 +94,24 @@ class Predictor:
             given = ledger(self.door, prompts, case.image, cropped=self.cropped)
             started = time.perf_counter()
             silent = given.silent_slices > 0
-            mask = _nothing(case.image) if silent else self._mask(case.image, prompts)
+            masks = {self.roi: _nothing(case.image)} if silent else self._masks(case.image, prompts)
             seconds = time.perf_counter() - started
-            yield Shown(name, case.mask(self.roi), mask, given, tuple(prompts), seconds, (_SILENT,) if silent else ())
+            reference, mask = case.mask(self.roi), masks.pop(self.roi)
+            marked = {roi: _without(case.mask(roi), reference) for roi in masks if roi in case.masks}
+            notes = [_SILENT] if silent else []
+            notes += [f"{roi} is not marked in the case, so it is not scored." for roi in masks if roi not in marked]
+            others = {roi: (drawn, masks[roi]) for roi, drawn in marked.items()}
+            yield Shown(name, reference, mask, given, tuple(prompts), seconds, tuple(notes), others)
+
+    def _masks(self, image: Volume, prompts: list[Prompt]) -> dict[str, Volume]:
+        others = told_apart(self.model, self.also)
+        if isinstance(self.model, MultiClass) and others:
+            labels = self.model.predict_labels(image, prompts)
+            image.require_same_grid(labels, f"image and labels of {self.model.info.full_name}")
+            names = {self.roi: TUMOUR, **{roi: roi for roi in others}}
+            numbers = {roi: 1 + self.model.classes.index(name) for roi, name in names.items()}
+            return {roi: image.with_voxels(labels.voxels == number) for roi, number in numbers.items()}
+        return {self.roi: self._mask(image, prompts)}
 
     def _mask(self, image: Volume, prompts: list[Prompt]) -> Volume:
         name = self.model.info.full_name
@@ -99,6 +119,12 @@ class Predictor:
         image.require_same_grid(probability, f"image and prediction of {name}")
         probability.require_finite(f"The prediction of {name}")
         return image.with_voxels(probability.voxels > self.threshold)
+
+
+def told_apart(model: Model | None, also: Sequence[str]) -> tuple[str, ...]:
+    """Those of the masks `also` that a model predicts together with the tumour."""
+    classes = model.classes if isinstance(model, MultiClass) else ()
+    return tuple(roi for roi in also if roi in classes) if TUMOUR in classes else ()
 
 
 def read_by_people(case: Case) -> Iterator[Shown]:
@@ -139,7 +165,9 @@ def _keep(shown: Shown, case: Case, door: ScoringDoor, folder: Path) -> Scored:
     where = f"{MASKS}/{shown.name}.nii.gz"
     write_volume(folder / where, shown.mask)
     write_slice(folder / SLICES / f"{shown.name}.npz", picture(case.image, shown.reference, shown.mask, shown.prompts))
-    scores = door.scores(shown.reference, shown.mask, case=shown.name, patient=case.patient)
+    for roi, (_, mask) in shown.others.items():
+        write_volume(folder / MASKS / f"{shown.name}.{roi}.nii.gz", mask)
+    scores = door.scores(shown.reference, shown.mask, case=shown.name, patient=case.patient, others=shown.others)
     voxel = case.image.voxel_volume_mm3
     prediction = Prediction(
         case=shown.name,
@@ -162,6 +190,11 @@ def _failed(entry: Entry, roi: str, error: Exception) -> Prediction:
     message = str(error) if isinstance(error, OncosegError) else f"{type(error).__name__}: {error}"
     nothing = Prediction(entry.case, entry.patient, roi, Ledger(), 0, [], None, None)
     return replace(nothing, error=without_folders(message))
+
+
+def _without(mask: Volume, tumour: Volume) -> Volume:
+    """A structure as a label map holds it: a voxel that is tumour too is the tumour's, as in training."""
+    return mask.with_voxels(mask.voxels & ~tumour.voxels)
 
 
 def _nothing(image: Volume) -> Volume:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,8 @@ class DatasetSpec:
         split: who is tested.
         cases: only these cases; empty for all.
         roi: the mask that is predicted and scored.
+        also: masks scored beside it where a model tells them apart, see `oncoseg.contracts.MultiClass`; such a model
+            predicts once, and its label `tumour` is scored as `roi`. Voxels of the reference `roi` count for it alone.
         lungs: gives every case the masks `lung_right` and `lung_left`: "drawn", "classical", or the path of a
             weights file of lungmask; cases whose lungs cannot be used are left out. None leaves masks as they are.
     """
@@ -73,7 +76,17 @@ class DatasetSpec:
     split: SplitSpec = _ALL
     cases: tuple[str, ...] = ()
     roi: str = TUMOUR
+    also: tuple[str, ...] = ()
     lungs: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.also:
+            if name in (self.roi, TUMOUR):
+                raise ConfigError(f"data set {self.use}: also names '{name}', which is scored as roi = '{self.roi}'.")
+            if not re.fullmatch(r"\w[\w .-]*", name):  # it becomes part of a file's name
+                raise ConfigError(f"data set {self.use}: also names '{name}'; use letters, digits, '.', '-' and '_'.")
+        if len(set(self.also)) < len(self.also):
+            raise ConfigError(f"data set {self.use}: also names a mask twice: {', '.join(self.also)}.")
 
     def open(self) -> Dataset:
         """Make the data set; raises what its `build` raises, and ConfigError for an unknown option."""

@@ -9,7 +9,7 @@ run/                        one matrix
   <label>-<key8>/           one cell; key8 = first 8 hex digits of its content key
     cell.json               CellRecord: configuration, labels, model and data set facts
     predictions.jsonl       one Prediction a case
-    masks/<case>.nii.gz
+    masks/<case>.nii.gz, and masks/<case>.<roi>.nii.gz of other structures
     slices/<case>.npz       pictures for the gallery, see `GallerySlice`
     cost.json               Cost
     training.jsonl          one line per validation, when the cell trained
@@ -150,7 +150,12 @@ class RunPlan:
 
 @dataclass(frozen=True, eq=False)
 class CellResult:
-    """A finished cell as read from its folder."""
+    """A finished cell as read from its folder.
+
+    Attributes:
+        scores: of the ROI that tables rank by.
+        others: of the structures scored beside it, see `experiments.specs.DatasetSpec.also`.
+    """
 
     folder: Path
     record: CellRecord
@@ -159,6 +164,7 @@ class CellResult:
     cost: Cost | None
     training: list[dict[str, Any]] = field(default_factory=list)
     speed: list[dict[str, Any]] = field(default_factory=list)
+    others: list[Score] = field(default_factory=list)
 
     def gallery(self, case: str) -> GallerySlice | None:
         """The picture of one case, None when the cell has none."""
@@ -235,14 +241,17 @@ def read_cell(folder: Path) -> CellResult:
         InputError: names the file that is missing or wrong.
     """
     cost = folder / COST
+    record = fill(CellRecord, read_json(folder / CELL), str(folder / CELL))
+    scores, also = read_scores(folder / SCORES), record.configuration.get("also", ())
     return CellResult(
         folder=folder,
-        record=fill(CellRecord, read_json(folder / CELL), str(folder / CELL)),
+        record=record,
         predictions=read_predictions(folder / PREDICTIONS),
-        scores=read_scores(folder / SCORES),
+        scores=[s for s in scores if s.roi not in also],
         cost=fill(Cost, read_json(cost), str(cost)) if cost.exists() else None,
         training=read_training(folder / TRAINING),
         speed=read_training(folder / SPEED),
+        others=[s for s in scores if s.roi in also],
     )
 
 

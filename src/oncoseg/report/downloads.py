@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from oncoseg.experiments.store import CellResult
 from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.groups import Group, level_of
+from oncoseg.report.structures import METRICS, entrants_of, structure_summaries
 from oncoseg.report.tables import CostRow, FailureRow, UndefinedRow, leaderboard
 from oncoseg.score import Score
 
@@ -19,13 +20,13 @@ def scores_csv(results: Sequence[CellResult]) -> str:
 
     Undefined scores are empty; the last column names them with their reason.
     """
-    metrics = list(dict.fromkeys(s.metric for cell in results for s in cell.scores))
+    metrics = list(dict.fromkeys(s.metric for cell in results for s in (*cell.scores, *cell.others)))
     head = ["cell", "model", "variant", "dataset", "prompt", "level", "fraction", "seed", "fold"]
     lines = [[*head, "protocol", "case", "patient", "roi", *metrics, "undefined"]]
     for cell in results:
         r = cell.record
         same = [r.key[:8], r.model, r.variant, r.dataset, r.prompt, level_of(cell), r.fraction, r.seed, r.fold]
-        for place, scores in _by_prediction(cell.scores).items():
+        for place, scores in _by_prediction([*cell.scores, *cell.others]).items():
             values = {s.metric: f"{s.value:.6g}" for s in scores if s.value is not None}
             reasons = "; ".join(f"{s.metric}: {s.reason}" for s in scores if s.value is None)
             lines.append([*map(str, same), *place, *(values.get(m, "") for m in metrics), reasons])
@@ -48,6 +49,22 @@ def leaderboard_csv(groups: Iterable[Group]) -> str:
                 lines.append([*place, str(rank or ""), entrant.label, entrant.kind, metric, *numbers])
                 lines[-1] += [str(e.n), str(e.patients), why_no_interval(e)]
     return _write_csv(lines)
+
+
+def structures_csv(groups: Iterable[Group]) -> str:
+    """The tables of other structures below each other, with mean and interval; "" where there are none."""
+    lines = []
+    for group in groups:
+        key = group.key
+        for entrant in entrants_of(group):
+            for metric in (m for m in METRICS if m in group.metrics):
+                for name, e in structure_summaries(entrant, metric, key.roi).items():
+                    numbers = ["" if v is None else f"{v:.6g}" for v in (e.mean, e.low, e.high, e.median)]
+                    place = [key.dataset, key.prompt, str(key.level), key.protocol, entrant.label, name, metric]
+                    lines.append([*place, *numbers, str(e.n), str(e.patients), why_no_interval(e)])
+    head = ["dataset", "prompt", "level", "protocol", "model", "structure", "metric"]
+    head += ["mean", "low", "high", "median", "cases", "patients", "no_interval"]
+    return _write_csv([head, *lines]) if lines else ""
 
 
 def rows_csv(rows: Sequence[CostRow | FailureRow | UndefinedRow]) -> str:

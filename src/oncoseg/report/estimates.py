@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from oncoseg.evaluation.statistics import Summary, compare, summarise
@@ -12,7 +13,11 @@ _WORDS = {"no_value": "no defined value", "one_case": "1 patient", "no_spread": 
 
 def summary_of(entrant: Entrant, metric: str) -> Summary:
     """One metric of one entrant; the draws of a case, then the cases of a patient are averaged first."""
-    values, patients = entrant.by_case(metric), entrant.patients()
+    return summary_of_cases(entrant.by_case(metric), entrant.patients())
+
+
+def summary_of_cases(values: Mapping[str, float], patients: Mapping[str, str]) -> Summary:
+    """Case -> value, averaged by patient first; `patients` is case -> patient."""
     return _summarise(tuple(values.values()), tuple(patients[case] for case in values))
 
 

@@ -26,7 +26,7 @@ NULL_MODELS = frozenset({"empty", "filled_box", "ellipsoid"})
 #: The scoring rule that tables rank by; others are only shown beside it.
 STRICT_PROTOCOL = "case3d"
 #: Parts of a configuration that say on what a model was tried, not which model it is.
-_NOT_THE_MODEL = frozenset({"fold", "seed", "prompt", "dataset", "roi", "metrics", "protocols"})
+_NOT_THE_MODEL = frozenset({"fold", "seed", "prompt", "dataset", "roi", "also", "metrics", "protocols"})
 
 LEVEL_WORDS = {
     0: "nothing from the reference reached the model",
@@ -104,6 +104,20 @@ class Entrant:
         rois = {s.roi for s in self.scores}
         scores = (s for cell in self.cells for s in cell.scores if s.protocol == protocol and s.roi in rois)
         return replace(self, scores=tuple(scores))
+
+    @property
+    def structures(self) -> list[str]:
+        """Other structures that its cells hold scores of under the rule of `scores`, in the order they were written."""
+        return list(dict.fromkeys(s.roi for s in self._others))
+
+    def structure(self, roi: str) -> Entrant:
+        """The same predictions as scored on another structure."""
+        return replace(self, scores=tuple(s for s in self._others if s.roi == roi))
+
+    @property
+    def _others(self) -> list[Score]:
+        rules = {s.protocol for s in self.scores}
+        return [s for cell in self.cells for s in cell.others if s.protocol in rules]
 
     def on_cases(self, cases: Collection[str]) -> Entrant:
         """The same entrant with the scores of some cases only."""

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from oncoseg.errors import InputError
 from oncoseg.evaluation.protocol import protocol
-from oncoseg.evaluation.statistics import FEW, Summary
+from oncoseg.evaluation.statistics import FEW
 from oncoseg.experiments.store import CellResult, read_run
 from oncoseg.files import write_text
 from oncoseg.report import downloads, figures, plots, statements, tables
@@ -19,7 +19,8 @@ from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.groups import LEVEL_WORDS, PRIMARY, Entrant, Group, by_dataset, ledger_words, make_groups
 from oncoseg.report.pictures import Strip, gallery
 from oncoseg.report.plan import Plan, read_plan
-from oncoseg.report.tables import LeaderboardRow, MetricColumn, Shown, number
+from oncoseg.report.structures import StructureTable, structure_table
+from oncoseg.report.tables import LeaderboardRow, MetricColumn, Shown, bounds, number
 from oncoseg.score import Provenance
 
 FIDELITY_WORDS = {
@@ -45,6 +46,7 @@ class GroupPart:
     metrics: plots.Numbers
     protocols: plots.Numbers | None
     pooled: list[str]
+    structures: StructureTable | None
     plots: list[plots.Plot]
 
 
@@ -171,6 +173,7 @@ def _group_part(group: Group) -> GroupPart:
         metrics=_metric_numbers(group, rows),
         protocols=_protocol_numbers(group, rows),
         pooled=[p for p in _protocols(group.entrants) if _mean_of_cases(p) is None],
+        structures=structure_table(group),
         plots=[plot for plot in drawn if plot is not None],
     )
 
@@ -182,7 +185,7 @@ def _metric_numbers(group: Group, rows: Sequence[LeaderboardRow]) -> plots.Numbe
     lines = []
     for label in [r.label for r in rows] + [e.label for e in group.humans]:
         estimates = [(c, summary_of(by_label[label], c.metric)) for c in columns]
-        cells = [Shown(e.mean, number(e.mean, c.unit), _bounds(e)) for c, e in estimates]
+        cells = [Shown(e.mean, number(e.mean, c.unit), bounds(e)) for c, e in estimates]
         lines.append((Shown(None, label), *cells))
     return plots.Numbers(("model", *(c.metric for c in columns)), tuple(lines))
 
@@ -224,12 +227,6 @@ def _mean_of_cases(name: str) -> str | None:
     return f"{name}@case" if rule.pool == "units" and rule.unit == "slice" else name
 
 
-def _bounds(summary: Summary) -> str:
-    if summary.low is None or summary.high is None:
-        return why_no_interval(summary)
-    return f"{number(summary.low)} to {number(summary.high)}"
-
-
 def _common(results: Sequence[CellResult]) -> Provenance | None:
     """The provenance whose versions and machine all cells share; None when they differ."""
     first = results[0].record.provenance
@@ -249,6 +246,7 @@ def _downloads(results: Sequence[CellResult], groups: Sequence[Group]) -> list[D
     texts = {
         "scores.csv": downloads.scores_csv(results),
         "leaderboard.csv": downloads.leaderboard_csv(groups),
+        "structures.csv": downloads.structures_csv(groups),
         "cost.csv": downloads.rows_csv(tables.cost_rows(groups)),
         "undefined.csv": downloads.rows_csv(tables.undefined_rows(groups)),
     }

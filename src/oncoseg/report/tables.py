@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from oncoseg.evaluation.statistics import Summary
 from oncoseg.experiments.splits import load_splits, training_fraction
 from oncoseg.experiments.store import SPLITS, CellRecord, CellResult
-from oncoseg.report.estimates import summary_of
+from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.groups import PRIMARY, Entrant, Group, Kind, base_case
 from oncoseg.score import Cost, Score
 
@@ -208,6 +208,13 @@ def number(value: float | None, unit: str = "") -> str:
     digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
     text = f"{value:,.{digits}f}".replace("-", "−")
     return f"{text} {unit}" if unit else text
+
+
+def bounds(summary: Summary) -> str:
+    """The interval of a mean, or why there is none."""
+    if summary.low is None or summary.high is None:
+        return why_no_interval(summary)
+    return f"{number(summary.low)} to {number(summary.high)}"
 
 
 def magnitude(count: float | None) -> str:
