@@ -1,4 +1,4 @@
-"""Bright balls on a dark ground, drawn by three readers; some cases broken or empty on request."""
+"""Bright balls on a dark ground with halves as lungs, drawn by three readers; cases broken or empty on request."""
 
 import hashlib
 
@@ -15,8 +15,9 @@ INFO = DatasetInfo("toy_balls", "Toy balls", "Balls.", "CC0", None, "CT", synthe
 class ToyBalls:
     info = INFO
 
-    def __init__(self, cases, broken, empty, offline):
+    def __init__(self, cases, broken, empty, offline, one_lung):
         self.cases, self.broken, self.empty, self.offline = cases, broken, empty, offline
+        self.one_lung = one_lung
 
     def entries(self):
         return [Entry(f"ball-{n}", f"patient-{n}") for n in range(self.cases)]
@@ -33,6 +34,9 @@ class ToyBalls:
         image = Volume.from_spacing(rng.normal(-800, 20, distance.shape).astype(np.float32), (2.0, 1.0, 1.0))
         image.voxels[distance < radius] += 800
         masks = {f"reader_{n}": image.with_voxels(distance < radius + d) for n, d in ((1, -0.5), (2, 0.0), (3, 0.6))}
+        masks["lung_right"] = image.with_voxels(np.indices(distance.shape)[2] < 6)
+        if case not in self.one_lung:
+            masks["lung_left"] = image.with_voxels(~masks["lung_right"].voxels)
         facts = {"radius_mm": radius}
         return Case(case, f"patient-{number}", image, {"tumour": image.with_voxels(distance < radius), **masks}, facts)
 
@@ -40,5 +44,5 @@ class ToyBalls:
         return hashlib.sha256(repr((self.cases, self.broken, self.empty)).encode()).hexdigest()
 
 
-def build(*, cases=3, broken=(), empty=(), offline=False):
-    return ToyBalls(cases, tuple(broken), tuple(empty), offline)
+def build(*, cases=3, broken=(), empty=(), offline=False, one_lung=()):
+    return ToyBalls(cases, tuple(broken), tuple(empty), offline, tuple(one_lung))
