@@ -273,7 +273,7 @@ class Decoder(nn.Module):
 
     def forward(self, grid: Tensor, skips: tuple[Tensor, ...]) -> Tensor:
         """(batch, hidden, rows, columns) to (batch, decoder[-1], 16 rows, 16 columns)."""
-        x = self.conv_more(grid)
+        x: Tensor = self.conv_more(grid)
         used = [*skips[: self.skips], *[None] * (len(self.blocks) - self.skips)]
         for block, skip in zip(self.blocks, used, strict=True):
             x = block(x, skip)

@@ -159,7 +159,8 @@ class StochasticDepth(nn.Module):
             return branch
         keep = 1 - self.probability
         drawn = torch.rand(branch.shape[0], *[1] * (branch.ndim - 1), device=branch.device) < keep
-        return branch * (drawn.to(branch.dtype) / keep)
+        left: Tensor = branch * (drawn.to(branch.dtype) / keep)
+        return left
 
 
 def windows(features: Tensor, window: int) -> Tensor:
