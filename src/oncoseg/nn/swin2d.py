@@ -165,7 +165,7 @@ class StochasticDepth(nn.Module):
 
 def windows(features: Tensor, window: int) -> Tensor:
     """(batch, rows, columns, width) to (batch x windows, window x window, width), row by row."""
-    cut = features.unflatten(2, (-1, window)).unflatten(1, (-1, window)).transpose(2, 3)
+    cut: Tensor = features.unflatten(2, (-1, window)).unflatten(1, (-1, window)).transpose(2, 3)
     return cut.reshape(-1, window * window, features.shape[-1])
 
 
