@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from oncoseg.evaluation.statistics import Summary
+from oncoseg.experiments.lungs import LEFT, RIGHT
 from oncoseg.report.estimates import summary_of_cases
 from oncoseg.report.groups import Entrant, Group
 from oncoseg.report.plots import Numbers
@@ -13,7 +14,6 @@ from oncoseg.report.tables import Shown, bounds, leaderboard, number
 
 #: What the table shows, with its heading.
 METRICS = {"dice": "Dice", "iou": "IoU"}
-RIGHT, LEFT = "lung_right", "lung_left"
 #: Names of the two averages; the second is the mean over three structures.
 LUNGS, AVERAGE = "Lungs", "Avg."
 
