@@ -253,6 +253,29 @@ class SelfTraining(Model, Protocol):
         ...
 
 
+class Elsewhere(NamedTuple):
+    """What a prediction in another process took: parameters of its networks, operations, what counted them, where."""
+
+    parameters: int
+    macs: int
+    mac_counter: str
+    device: str
+    threads: int
+
+
+@runtime_checkable
+class ComputingElsewhere(Protocol):
+    """A model whose networks live in another process and are measured there."""
+
+    def measured(self, image: Volume) -> Elsewhere:
+        """Predict an image once, counting."""
+        ...
+
+    def peak_memory_bytes(self) -> int | None:
+        """Largest resident memory of that process so far; None where it cannot be told."""
+        ...
+
+
 class Session(Protocol):
     """One image prompted step by step."""
 

@@ -19,6 +19,8 @@ from oncoseg import registry
 from oncoseg.case import Case
 from oncoseg.contracts import FitStep, SelfTraining
 from oncoseg.errors import ConfigError, FetchError, InputError, NotApplicableError, OncosegError, UnsafeFileError
+from oncoseg.experiments.cost import CostJob, measure_here
+from oncoseg.experiments.specs import ModelSpec
 from oncoseg.models.nnunet import checkpoint, environment, fitting, plans, process, raw
 from oncoseg.models.nnunet.options import NnunetOptions
 from oncoseg.training.delegated import train_model
@@ -428,6 +430,12 @@ def test_untrained_model_says_how_to_train():
 # The real nnU-Net
 
 
+def stored_image(folder):
+    """A case's image as the measurement of costs takes it."""
+    np.savez(folder / "image.npz", voxels=case(9).image.voxels, affine=case(9).image.affine)
+    return folder / "image.npz"
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A 2d training of two steps, its state kept; and what it told."""
@@ -461,6 +469,19 @@ def test_real_training_leaves_plans_log_and_a_checkpoint(trained):
     model = registry.load("models", "nnunet").build(weights=result.checkpoint, python=PYTHON)
     assert model.info.full_name == "nnunet.2d"
     assert model.options()["iterations"] == 2
+
+
+@needs_nnunet
+@pytest.mark.slow
+def test_cost_is_measured_where_the_network_is(trained):
+    """9 convolutions of 3 x 3 a slice would be far less: every flip of every slice counts."""
+    spec = ModelSpec("nnunet.2d", {"python": str(PYTHON)}, trained[1].checkpoint)
+    cost = measure_here(CostJob(spec, stored_image(trained[0]), [], "case", 1, 1.0))
+    assert cost.parameters == json.loads((trained[0] / "plans.json").read_text())["parameters"]
+    assert cost.macs > 24 * 4 * 9 * 32 * 48 * 48
+    assert "windows and flips" in cost.mac_counter
+    assert cost.device == "cpu"
+    assert cost.peak_memory_bytes > 200e6
 
 
 @needs_nnunet

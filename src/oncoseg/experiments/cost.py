@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oncoseg.config import fill, plain
-from oncoseg.contracts import Model, NeuralModel
+from oncoseg.contracts import ComputingElsewhere, Model, NeuralModel
 from oncoseg.experiments.isolation import in_child
 from oncoseg.experiments.specs import ModelSpec
 from oncoseg.prompt import Prompt, from_json, to_json
@@ -94,6 +94,8 @@ def measure_here(job: CostJob) -> Cost:
         image = Volume(held["voxels"], held["affine"])
     prompts = from_json(job.prompts, image)
     model = job.model.build()
+    if isinstance(model, ComputingElsewhere):
+        return _measured_elsewhere(model, image, job)
     network = model.network if isinstance(model, NeuralModel) else None
     _forget_peak_memory()
     macs, counter = _count(model, image, prompts) if network is not None else (0, NO_COUNTER)
@@ -113,6 +115,27 @@ def measure_here(job: CostJob) -> Cost:
         shape=image.shape,
         device=parameters[0].device.type if parameters else "cpu",
         threads=_threads(),
+    )
+
+
+def _measured_elsewhere(model: ComputingElsewhere, image: Volume, job: CostJob) -> Cost:
+    """The cost of a model that computes in another process; its memory and this one's are added up."""
+    _forget_peak_memory()
+    found = model.measured(image)
+    seconds = _timed(model, image, (), job)  # type: ignore[arg-type]
+    memory = (peak_memory_bytes(), model.peak_memory_bytes())
+    return Cost(
+        parameters=found.parameters,
+        trainable_parameters=found.parameters,
+        macs=found.macs,
+        mac_counter=found.mac_counter,
+        seconds_median=round(statistics.median(seconds), 4),
+        repeats=len(seconds),
+        peak_memory_bytes=None if None in memory else sum(m for m in memory if m is not None),
+        case=job.case,
+        shape=image.shape,
+        device=found.device,
+        threads=found.threads,
     )
 
 

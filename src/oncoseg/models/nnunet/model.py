@@ -11,8 +11,8 @@ import numpy as np
 
 from oncoseg.case import Case
 from oncoseg.config import fill, plain
-from oncoseg.contracts import FitStep, ModelInfo, choose_variant
-from oncoseg.errors import ConfigError, InputError
+from oncoseg.contracts import Elsewhere, FitStep, ModelInfo, choose_variant
+from oncoseg.errors import ConfigError, InputError, OncosegError
 from oncoseg.inference.accept import accept
 from oncoseg.inference.slices import axial_view
 from oncoseg.models.nnunet import checkpoint as files
@@ -120,6 +120,17 @@ class Nnunet:
         given = Volume(found, grid_at(view.volume, self.settings.spacing).affine)
         return image.with_voxels(view.restore(resample_like(given, view.volume, order=0).voxels))
 
+    def measured(self, image: Volume) -> Elsewhere:
+        """Predict an image once, counting parameters and operations in the child."""
+        accept(self.info, image, ())
+        found = self._ask("count", image)
+        return Elsewhere(found["parameters"], found["macs"], found["counter"], found["device"], found["threads"])
+
+    def peak_memory_bytes(self) -> int | None:
+        """Largest resident memory of the child so far; None where it cannot be told."""
+        found: int | None = self._ready().ask("memory")
+        return found
+
     def close(self) -> None:
         """End the process that predicts; the next prediction starts another."""
         if self._child is not None:
@@ -134,13 +145,21 @@ class Nnunet:
 
     def _predicted(self, image: Volume) -> Path:
         """The folder that holds the child's prediction, see `child.predicting.predict`."""
+        self._ask("predict", image)
+        return Path(self._scratch.name)
+
+    def _ask(self, what: str, image: Volume) -> Any:
         if self.trained is None:
             raise self._untrained()
         folder = Path(self._scratch.name)
         given = raw.image_for(image, self.settings)
         np.save(folder / "image.npy", given.voxels)
-        self._ready().ask("predict", image=str(folder / "image.npy"), spacing=list(given.spacing), folder=str(folder))
-        return folder
+        place = str(folder / "image.npy")
+        try:
+            return self._ready().ask(what, image=place, spacing=list(given.spacing), folder=str(folder))
+        except OncosegError:
+            self.close()  # one image that fails leaves a fresh process to the next
+            raise
 
     def _ready(self) -> Child:
         if self._child is None:

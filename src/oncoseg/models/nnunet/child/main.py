@@ -1,8 +1,8 @@
 """The child's side of `oncoseg.models.nnunet.process`: reads jobs, does them, answers.
 
-A job is a line {"what": "plan" | "train" | "open" | "predict" | "unpickle", ...}; answers are any number of
-{"told": ...} and then {"done": ...} or {"error": ..., "kind": ..., "doing": ...}. Whatever nnU-Net prints goes to
-standard error.
+A job is a line {"what": "plan" | "train" | "open" | "predict" | "count" | "memory" | "unpickle", ...}; answers are
+any number of {"told": ...} and then {"done": ...} or {"error": ..., "kind": ..., "doing": ...}. What nnU-Net prints
+goes to standard error.
 """
 
 from __future__ import annotations
@@ -66,8 +66,10 @@ def _do(job: dict[str, Any], tell: Tell, held: dict[str, Any]) -> Any:
     if what == "open":
         held["stages"] = predicting.opened(job)
         return None
-    predicting.predict(held["stages"], Path(job["image"]), job["spacing"], Path(job["folder"]))
-    return None
+    if what == "memory":
+        return predicting.peak_memory_bytes()
+    work = predicting.counted if what == "count" else predicting.predict
+    return work(held["stages"], Path(job["image"]), job["spacing"], Path(job["folder"]))
 
 
 def _accelerator() -> str:

@@ -75,6 +75,30 @@ def predict(stages: list[Any], image: Path, spacing: list[float], folder: Path) 
     np.save(folder / "labels.npy", np.asarray(labels, dtype=np.uint8))
 
 
+def counted(stages: list[Any], image: Path, spacing: list[float], folder: Path) -> dict[str, Any]:
+    """`predict`, and what it took: `parameters` of all networks, `macs`, `counter`, `device`, `threads`."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        predict(stages, image, spacing, folder)
+    parameters = [len(s.list_of_parameters) * sum(p.numel() for p in s.network.parameters()) for s in stages]
+    return {
+        "parameters": sum(parameters),
+        "macs": counter.get_total_flops() // 2,
+        "counter": f"FlopCounterMode of torch {torch.__version__}, FLOPs / 2: convolutions and matrix products, of all "
+        "windows and flips; not normalisation, activation or resampling",
+        "device": stages[-1].device.type,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def peak_memory_bytes() -> int | None:
+    """Largest resident memory of this process; None where the system does not tell it so."""
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="ascii", errors="replace").splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+
+
 def unshared(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Tensors that are kept once, and names -> name of the tensor they share.
 
