@@ -92,19 +92,21 @@ def compare(folder: Path, start: Start, kills: int, rng: random.Random) -> None:
     begun = time.perf_counter()
     run(folder / "straight", start)
     seconds = time.perf_counter() - begun
+    first, last = (folder / f"straight.{name}" for name in ("first", "step"))
+    steps_took = last.stat().st_mtime - first.stat().st_mtime
     expected = hashes(folder / "straight")
     rows: list[Row] = []
     killed = folder / "killed"
-    # Up to 3 kills in one training started by hand, at any moment after its first step, some after its end; torchrun
+    # Up to 3 kills in one training started by hand, at any moment after its first step, a few after its end; torchrun
     # gets one, on any of its processes.
     at_most = 3 if start.processes == 1 else 1
     while (left := kills - sum(len(row.killed_at) for row in rows)) > 0:
-        moments = [rng.uniform(0.0, 0.4 * seconds) for _ in range(min(at_most, left))]
-        last = [run(killed, start, kill_after=moment, victim=rng.random()) for moment in moments]
+        moments = [rng.uniform(0.0, 1.1 * steps_took / at_most) for _ in range(min(at_most, left))]
+        shot = [run(killed, start, kill_after=moment, victim=rng.random()) for moment in moments]
         if start.processes == 1:
             run(killed, start)
         found = hashes(killed)
-        rows.append(Row([step for step in last if step is not None], {w: found[w] == expected[w] for w in COMPARED}))
+        rows.append(Row([step for step in shot if step is not None], {w: found[w] == expected[w] for w in COMPARED}))
         print(f"{len(rows)}: killed after step {rows[-1].killed_at}, {rows[-1].equal}", file=sys.stderr, flush=True)
         shutil.rmtree(killed)
         killed.with_suffix(".step").unlink(missing_ok=True)
@@ -180,6 +182,8 @@ def child(folder: Path) -> None:
         def tell(told: Progress) -> None:
             if ranks.first:
                 folder.with_suffix(".step").write_text(str(told.step))
+                if told.step == 1:
+                    folder.with_suffix(".first").touch()
 
         train(model, training=cases[:5], validation=cases[5:], config=CONFIG, folder=folder, progress=tell, ranks=ranks)
 
