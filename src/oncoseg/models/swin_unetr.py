@@ -56,10 +56,10 @@ VARIANTS: dict[str, dict[str, Any]] = {"48": {}, "msam": {"features": 72}}
 _SWIN = "swinViT."
 #: Names in files of the self-supervised pretraining -> MONAI's; every other key keeps its name.
 _PRETRAINED: tuple[Rule, ...] = (
-    (r"(?:swinViT\.)?(layers\d\.0\.blocks\.\d+\.mlp\.)fc([12]\..+)", r"swinViT.\1linear\2"),
-    (r"(layers\d.*|patch_embed\..+)", r"swinViT.\1"),
-    (r"encoder\.(layers\d\.0\.)0\.(.+)", r"swinViT.\1\2"),
-    (r"encoder\.(patch_embed\..+)", r"swinViT.\1"),
+    (r"(?:module\.)?(?:swinViT\.)?(layers\d\.0\.blocks\.\d+\.mlp\.)fc([12]\..+)", r"swinViT.\1linear\2"),
+    (r"(?:module\.)?(?:swinViT\.)?(layers\d.*|patch_embed\..+)", r"swinViT.\1"),
+    (r"(?:module\.)?encoder\.(layers\d\.0\.)0\.(.+)", r"swinViT.\1\2"),
+    (r"(?:module\.)?encoder\.(patch_embed\..+)", r"swinViT.\1"),
 )
 
 
