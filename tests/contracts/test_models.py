@@ -45,6 +45,16 @@ def small(info, **changed):
     return registry.load("models", info.name).build(info.variant or None, **{**options, **changed})
 
 
+def without_memory(info, options):
+    """A model whose tensors have shapes only, where its library can make such."""
+    make = registry.load("models", info.name).build
+    try:
+        with torch.device("meta"):
+            return make(info.variant or None, **options)
+    except RuntimeError:  # MONAI's Swin UNETR looks at numbers while it is made
+        return make(info.variant or None, **options)
+
+
 @cache
 def overfit_case():
     """A synthetic thorax with one large tumour."""
@@ -140,8 +150,7 @@ def test_network_has_the_stated_parameters(info, model):
         assert info.trainable or info.parameters == info.trainable_parameters == 0
         return
     options = {"random_weights": True} if info.weights else dict(info.counted_with)
-    with torch.device("meta"):
-        whole = registry.load("models", info.name).build(info.variant or None, **options)
+    whole = without_memory(info, options)
     parameters = list(whole.network.parameters())
     assert sum(p.numel() for p in parameters) == info.parameters
     assert sum(p.numel() for p in parameters if p.requires_grad) == info.trainable_parameters
@@ -276,8 +285,7 @@ def test_recipes_are_complete(info):
     for name, recipe in held.items():
         assert recipe.source, name
         config = fill(TrainConfig, dict(recipe.training), f"recipe {name}")
-        with torch.device("meta"):
-            built = registry.load("models", info.name).build(info.variant or None, **recipe.options)
+        built = without_memory(info, recipe.options)
         known = {f.name for f in fields(config)} | set(built.options())
         assert set(recipe.assumed) <= known, name
 
@@ -286,6 +294,9 @@ def test_recipes_are_complete(info):
 def test_overfits_one_case_within_the_steps_of_its_smoke_recipe(info, tmp_path):
     torch.manual_seed(0)
     model, case = trainable(info), overfit_case()
+    alike = [i.full_name for i in INFOS[: INFOS.index(info)] if i.name == info.name and i.dimension == info.dimension]
+    if any(model_of(name).options() == model.options() for name in alike):
+        pytest.skip("as small as this it is the same as an earlier variant")
     config = fill(TrainConfig, dict(recipes_of(info.full_name)["smoke"].training), "smoke")
     assert config.total_steps(1) <= 400
     result = train(model, training=[case], validation=[case], config=config, folder=tmp_path / "t")
