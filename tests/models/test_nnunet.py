@@ -22,6 +22,7 @@ from oncoseg.errors import ConfigError, FetchError, InputError, NotApplicableErr
 from oncoseg.experiments.cost import CostJob, measure_here
 from oncoseg.experiments.specs import ModelSpec
 from oncoseg.models.nnunet import checkpoint, environment, fitting, plans, process, raw
+from oncoseg.models.nnunet.child import predicting
 from oncoseg.models.nnunet.options import NnunetOptions
 from oncoseg.training.delegated import train_model
 from oncoseg.training.settings import TrainConfig
@@ -425,6 +426,24 @@ def test_labels_that_name_no_tumour_are_listed():
 def test_untrained_model_says_how_to_train():
     with pytest.raises(InputError, match=r"oncoseg train nnunet\.2d"):
         nnunet().predict(case(0).image)
+
+
+def test_second_stage_is_given_the_segmentation_of_the_first_as_numbers_with_a_sign(tmp_path):
+    """nnU-Net marks what lies outside with -1."""
+
+    class Stage:
+        def predict_single_npy_array(self, image, properties, previous, target, probabilities):
+            self.previous = previous
+            labels = (image[0] > 0).astype(np.uint8)
+            return (labels, np.stack([1.0 - labels, labels])) if probabilities else labels
+
+    first, second = Stage(), Stage()
+    np.save(tmp_path / "image.npy", case(0).image.voxels.astype(np.float32))
+    predicting.predict([first, second], tmp_path / "image.npy", [3.0, 1.0, 1.0], tmp_path)
+    assert first.previous is None
+    assert second.previous.dtype == np.float32
+    np.testing.assert_array_equal(second.previous[0] > 0, np.load(tmp_path / "labels.npy") > 0)
+    assert np.load(tmp_path / "probabilities.npy").shape == (2, *case(0).image.shape)
 
 
 # The real nnU-Net

@@ -69,7 +69,7 @@ def predict(stages: list[Any], image: Path, spacing: list[float], folder: Path) 
     previous: NDArray[Any] | None = None
     for stage in stages[:-1]:
         found = stage.predict_single_npy_array(voxels, {"spacing": spacing}, previous, None, False)
-        previous = np.asarray(found)[None]
+        previous = np.asarray(found, dtype=np.float32)[None]  # as nnU-Net reads it from a file; it marks with -1
     labels, probabilities = stages[-1].predict_single_npy_array(voxels, {"spacing": spacing}, previous, None, True)
     np.save(folder / "probabilities.npy", np.asarray(probabilities, dtype=np.float32))
     np.save(folder / "labels.npy", np.asarray(labels, dtype=np.uint8))
