@@ -65,6 +65,31 @@ def test_a_volume_smaller_than_the_patch_is_padded_with_air():
     assert x[0, 0, -1, -1, -1] == x.min() < -0.1
 
 
+def test_windows_in_the_air_round_the_body_are_skipped_and_the_rest_is_the_same():
+    shape = (24, 64, 96)
+    voxels = np.full(shape, -1000, np.int16)
+    voxels[:, 16:48, 8:40] = 30
+    voxels[10:14, 28:36, 20:28] = 400
+    image = Volume.from_spacing(voxels, (4, 4, 4))
+    looked = {}
+    for within in ("all", "body"):
+        model = model_of(patch=[16, 16, 16], spacing=None, within=within, overlap=0.0)
+        count = []
+        model.network.register_forward_pre_hook(lambda network, given, count=count: count.append(len(given[0])))
+        looked[within] = (model.predict(image).voxels > 0.5, sum(count))
+        assert list(model.told) == []
+    np.testing.assert_array_equal(looked["all"][0], looked["body"][0])
+    assert looked["body"][1] < 0.6 * looked["all"][1]
+
+
+def test_lungs_that_are_not_there_are_told_and_nothing_is_skipped():
+    case = block_case()
+    model = model_of(patch=[16, 16, 16], spacing=None, within="lungs")
+    found = model.predict(case.image).voxels > 0.5
+    assert found.sum() == case.mask().voxels.sum()
+    assert "The whole image was looked at, not only the lungs" in model.told[0]
+
+
 def test_patches_hold_the_tumour_as_often_as_asked():
     shape = (16, 64, 64)
     voxels = np.full(shape, -800, np.int16)

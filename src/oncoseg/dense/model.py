@@ -41,11 +41,12 @@ class DenseModel:
         self.settings = options
         self.network = network
         self.computing = Computing(network, options.compute)
+        self.noted: list[str] = []
 
     @property
     def told(self) -> list[str]:
         """What reports repeat about how predictions were computed."""
-        return self.computing.told
+        return [*self.computing.told, *self.noted]
 
     @property
     def classes(self) -> tuple[str, ...]:

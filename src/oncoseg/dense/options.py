@@ -46,7 +46,7 @@ class DenseOptions:
     """
 
     #: Options that say how to predict; weights do not depend on them, and a checkpoint's may be changed.
-    FREE: ClassVar[frozenset[str]] = frozenset({"batch", "mirror", "compute", "overlap", "weighting"})
+    FREE: ClassVar[frozenset[str]] = frozenset({"batch", "mirror", "compute", "overlap", "weighting", "within"})
 
     labels: Labels = "tumour"
     head: Literal["softmax", "sigmoid"] = "softmax"
@@ -137,12 +137,16 @@ class PatchOptions(DenseOptions):
         patch: slices, rows and columns of a patch, in training and as the sliding window.
         overlap: share of the window by which neighbours overlap at least.
         weighting: of a window's voxels where windows overlap.
+        within: windows that lie wholly outside are skipped: `all` skips none, `body` those in the air round the
+            patient, `lungs` those outside the box round both lungs. Where no body or lungs are found, or the lungs
+            are implausible, none is skipped, and that is told. For CT.
     """
 
     spacing: tuple[float, float, float] | None = (1.5, 1.5, 1.5)
     patch: tuple[int, int, int] = (128, 128, 128)
     overlap: float = 0.5
     weighting: Literal["gaussian", "uniform"] = "gaussian"
+    within: Literal["all", "body", "lungs"] = "all"
     batch: int = 1
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from oncoseg.case import Case
 from oncoseg.contracts import ModelInfo, Sample
+from oncoseg.dense.looking import looked_at
 from oncoseg.dense.model import DenseModel, require_patch
 from oncoseg.dense.options import PatchOptions
 from oncoseg.dense.preparing import axial, class_map, grey_on, lowest, patch_corner, prepared, tumour_voxels
@@ -54,6 +55,9 @@ class PatchModel(DenseModel):
         room = [max(n, p) for n, p in zip(grey.shape, chosen.patch, strict=True)]
         padded = crop_or_pad(grey, (0, 0, 0), room, fill=float(grey.voxels.min()))
         x = torch.from_numpy(padded.voxels)[None].expand(chosen.channels, *room)
+        where, more = looked_at(image, grey, chosen.within)
+        if more is not None and more not in self.noted:
+            self.noted.append(more)
         found = slide(
             self.computing.run(_windows(x, chosen.patch)),
             x,
@@ -62,6 +66,9 @@ class PatchModel(DenseModel):
             weighting=chosen.weighting,
             mirror=(0, 1, 2) if chosen.mirror else (),
             batch=chosen.batch,
+            where=None
+            if where is None
+            else np.pad(where, [(0, n - w) for n, w in zip(room, where.shape, strict=True)]),
             finish=lambda logits: self.probabilities(logits[None], wanted)[0].cpu(),
         )
         inside = tuple(slice(n) for n in grey.shape)
