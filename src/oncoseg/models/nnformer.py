@@ -345,8 +345,8 @@ class Embedding(nn.Module):
 
     def __init__(self, channels: int, embed: int, token: tuple[int, int, int]) -> None:
         super().__init__()
-        second = tuple(t // 2 for t in token)
-        first = tuple(t // s for t, s in zip(token, second, strict=True))
+        second = (token[0] // 2, token[1] // 2, token[2] // 2)
+        first = (token[0] // second[0], token[1] // second[1], token[2] // second[2])
         self.proj1 = Unit(channels, embed // 2, first)
         self.proj2 = Unit(embed // 2, embed, second, last=True)
         self.norm = nn.LayerNorm(embed)
@@ -360,7 +360,7 @@ class Embedding(nn.Module):
 class Unit(nn.Module):
     """3x3x3 convolution with a stride and another without, GELU and layer norm after each; not at the `last`'s end."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: tuple[int, ...], *, last: bool = False) -> None:
+    def __init__(self, channels_in: int, channels_out: int, stride: tuple[int, int, int], *, last: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(channels_in, channels_out, 3, stride=stride, padding=1)
         self.conv2 = nn.Conv3d(channels_out, channels_out, 3, padding=1)
@@ -448,7 +448,8 @@ def _grids(options: NnFormerOptions) -> list[tuple[int, ...]]:
 
 def _rising(highest: float, depths: Sequence[int]) -> list[list[float]]:
     """Drop rates of every block, stage by stage, in even steps from 0 to the highest."""
-    count, rates = sum(depths), []
+    count = sum(depths)
+    rates: list[list[float]] = []
     for depth in depths:
         start = sum(map(len, rates))
         rates.append([highest * n / max(1, count - 1) for n in range(start, start + depth)])

@@ -132,7 +132,7 @@ class _RatesOnCpu(TorchFunctionMode):
 def _checked(network: nn.Module, name: str, *, multiple: int, **needs: Any) -> nn.Module:
     """The network itself, which says what sizes must divide by and refuses what it cannot take."""
     # A hook and not a module round it: names of the state dict stay MONAI's.
-    multiples = {} if "size" in needs else {"multiple": [multiple] * 3}
+    multiples: dict[str, Any] = {} if "size" in needs else {"multiple": [multiple] * 3}
     network.register_forward_pre_hook(partial(_require, name=name, **needs, **multiples))
     setattr(network, "multiple", multiple)  # noqa: B010  (the stubs of Module know tensors and modules only)
     return network

@@ -68,7 +68,8 @@ class WindowAttention(nn.Module):
 
     def _split(self, tokens: Tensor, parts: int) -> tuple[Tensor, ...]:
         """(windows, tokens, parts x width) to `parts` tensors (windows, heads, tokens, width / heads)."""
-        return tokens.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+        split: tuple[Tensor, ...] = tokens.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+        return split
 
 
 class Perceptron(nn.Module):
@@ -180,7 +181,7 @@ class WindowBlock(nn.Module):
 
 def split_windows(tokens: Tensor, window: int) -> Tensor:
     """(batch, slices, rows, columns, width), multiples of the window, to (batch x windows, window^3, width)."""
-    parts = tokens.unflatten(3, (-1, window)).unflatten(2, (-1, window)).unflatten(1, (-1, window))
+    parts: Tensor = tokens.unflatten(3, (-1, window)).unflatten(2, (-1, window)).unflatten(1, (-1, window))
     return parts.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4, 6).flatten(0, 3)
 
 
