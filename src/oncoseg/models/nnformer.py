@@ -360,7 +360,9 @@ class Embedding(nn.Module):
 class Unit(nn.Module):
     """3x3x3 convolution with a stride and another without, GELU and layer norm after each; not at the `last`'s end."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: tuple[int, int, int], *, last: bool = False) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: tuple[int, int, int], *, last: bool = False
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(channels_in, channels_out, 3, stride=stride, padding=1)
         self.conv2 = nn.Conv3d(channels_out, channels_out, 3, padding=1)
