@@ -76,16 +76,15 @@ RECIPES = {
     "smoke": Recipe(
         source="none: as small as a UNETR can be, to see on a CPU that everything runs",
         options={
-            "features": 8,
+            "features": 4,
             "hidden": 24,
             "mlp": 48,
             "heads": 2,
             "spacing": (5.0, 4.0, 4.0),
-            "patch": (32, 32, 32),
-            "tumour_share": 0.8,
+            "patch": (32, 64, 64),
             "augment": "none",
         },
-        training={"steps": 75, "batch": 1, "learning_rate": 5e-3, "validate_every": 25},
+        training={"steps": 36, "batch": 1, "learning_rate": 1e-2, "validate_every": 12},
     ),
     "paper": Recipe(
         source="Hatamizadeh et al. 2022 (arXiv 2103.10504), section 4, its abdominal CT (BTCV)",
