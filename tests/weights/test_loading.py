@@ -1,6 +1,7 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -31,6 +32,18 @@ def test_reads_safetensors_with_metadata(tmp_path):
     assert same(read.state)
     assert read.metadata == {"epoch": "3"}
     assert len(read.sha256) == 64
+
+
+def test_losses_kept_as_numpy_numbers_beside_the_tensors_are_no_obstacle(tmp_path):
+    losses = ([np.float64(0.5)], [np.float32(0.25), np.int64(3)], np.bool_(True))
+    torch.save({"state_dict": STATE, "plot_stuff": losses}, tmp_path / "model_final_checkpoint.model")
+    assert same(read_tensors(tmp_path / "model_final_checkpoint.model").state)
+
+
+def test_numpy_objects_are_still_refused(tmp_path):
+    torch.save({"state_dict": STATE, "plot_stuff": np.array([{}], dtype=object)}, tmp_path / "a.model")
+    with pytest.raises(UnsafeFileError, match="more than tensors"):
+        read_tensors(tmp_path / "a.model")
 
 
 @pytest.mark.parametrize("wrapper", ["model", "state_dict", "model_state_dict", "network_weights"])

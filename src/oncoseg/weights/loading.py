@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 SAFE_SUFFIX = ".safetensors"
-PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
+#: `.model` is nnU-Net's of version 1, and nnFormer's.
+PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".model")
 #: Keys under which training scripts of this field keep the state dict.
 WRAPPERS = ("model", "state_dict", "model_state_dict", "network_weights")
 #: What wrapping a network in another one leaves in front of every key.
@@ -120,7 +121,8 @@ def _unpickled(path: Path) -> Any:
     if not _looks_like_torch(path):
         raise InputError(f"{path} is not a PyTorch file: it is neither a zip archive nor a pickle. Check the file.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numbers()):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "not an allowed" in str(error) or "GLOBAL" in str(error):
             raise UnsafeFileError(
@@ -130,6 +132,16 @@ def _unpickled(path: Path) -> Any:
         raise _damaged(path, error) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from error
+
+
+def _numbers() -> list[Any]:
+    """What a pickle needs for single numbers of numpy, which trainers keep beside the tensors, e.g. their losses."""
+    import numpy as np
+
+    make: Any = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(kind)) for kind in ("float64", "float32", "float16", "int64", "int32", "bool")]
+    # The second name is that of numpy 1.
+    return [make, (make, "numpy.core.multiarray.scalar"), np.dtype, *kinds]
 
 
 def _looks_like_torch(path: Path) -> bool:
