@@ -100,14 +100,16 @@ RECIPES = {
     "smoke": Recipe(
         source="none: as small as the network can be, to see on a CPU that everything runs",
         options={
-            "widths": (8, 16, 32),
+            "widths": (16, 32),
             "hidden": 48,
             "layers": 2,
             "heads": 4,
             "patch": 64,
             "window": (-1000.0, 400.0),
+            "augment": "none",
+            "tumour_share": 0.8,
         },
-        training={"steps": 100, "batch": 8, "learning_rate": 5e-3, "validate_every": 50},
+        training={"steps": 100, "batch": 8, "learning_rate": 1e-2, "validate_every": 50},
     ),
     "paper": Recipe(
         source="Tyagi et al. 2023, Comput Med Imaging Graph 108:102258, of which no text could be read",

@@ -38,11 +38,12 @@ RECIPES = {
             "patch": 64,
             "window": (-1000.0, 400.0),
             "augment": "none",
+            "tumour_share": 0.7,
         },
-        training={"steps": 100, "batch": 8, "learning_rate": 5e-3, "validate_every": 50},
+        training={"steps": 180, "batch": 4, "learning_rate": 5e-3, "validate_every": 90},
         variants=("bot_2d", "enc_2d"),
     ),
-    "smoke-3d": Recipe(
+    "smoke:3d": Recipe(
         source="none: as small as the network can be, to see on a CPU that everything runs",
         options={
             "features": (8, 16, 24, 32),
@@ -53,8 +54,9 @@ RECIPES = {
             "patch": (16, 32, 32),
             "window": (-1000.0, 400.0),
             "augment": "none",
+            "tumour_share": 0.8,
         },
-        training={"steps": 60, "batch": 2, "learning_rate": 1e-2, "validate_every": 30},
+        training={"steps": 80, "batch": 2, "learning_rate": 5e-3, "validate_every": 40},
         variants=("bot_3d", "enc_3d"),
     ),
     "paper": Recipe(
@@ -75,7 +77,7 @@ RECIPES = {
         variants=("bot_2d", "enc_2d"),
         notes=_RELEASED_NOTES,
     ),
-    "paper-3d": Recipe(
+    "paper:3d": Recipe(
         source=_RELEASED,
         options={
             "losses": {"dice_nnunet": 1.0, "cross_entropy": 1.0},
