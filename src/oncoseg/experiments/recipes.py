@@ -16,6 +16,9 @@ _LENGTHS = {"steps", "epochs"}
 def recipes_of(model: str) -> dict[str, Recipe]:
     """Recipes of a model by name; empty when there is none.
 
+    Where variants need a recipe each under one name, e.g. because they differ in dimension, the model's file keeps
+    them as `name:anything`; what follows the colon is not part of the name.
+
     Args:
         model: a name from the shelf; without a variant, the recipes of its first one.
 
@@ -26,7 +29,8 @@ def recipes_of(model: str) -> dict[str, Recipe]:
     module = registry.load("models", base)
     info: ModelInfo = choose_variant(module.INFOS, variant)
     held: Mapping[str, Recipe] = getattr(module, "RECIPES", {})
-    return {name: r for name, r in held.items() if not r.variants or info.variant in r.variants}
+    fitting = {key: r for key, r in held.items() if not r.variants or info.variant in r.variants}
+    return {key.partition(":")[0]: r for key, r in fitting.items()}
 
 
 def recipe(model: str, name: str) -> Recipe:
