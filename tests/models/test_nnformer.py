@@ -167,9 +167,9 @@ def test_wrong_options_are_refused(options, message):
         nnformer.build(**options)
 
 
-def test_a_file_of_the_released_trainer_loads_below_its_wrapper(tmp_path):
+def test_a_file_of_the_released_trainer_loads(tmp_path):
     model = nnformer.build(**TINY)
-    target = tmp_path / "model_final_checkpoint.pth"
+    target = tmp_path / "model_final_checkpoint.model"
     state = {f"module.{name}": tensor for name, tensor in model.network.state_dict().items()}
     torch.save({"epoch": 1000, "state_dict": state, "lr_scheduler_state_dict": None}, target)
     again = nnformer.build(weights=target, **TINY)
