@@ -4,10 +4,12 @@ import logging
 
 import pytest
 import torch
+from torch import nn
 
 from oncoseg.errors import ConfigError, InputError
 from oncoseg.models import swin_unetr
 from oncoseg.models.swin_unetr import SwinUnetrOptions
+from oncoseg.nn.monai_networks import FirstMerging
 
 TINY = {
     "features": 12,
@@ -51,6 +53,22 @@ def test_computes_what_monai_s_class_computes(v2):
     x = torch.rand(1, 1, 32, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(network(x), theirs(x), atol=1e-5, rtol=0)
+
+
+def test_the_first_merging_joins_two_neighbours_twice():
+    # As listed in MONAI's issue 8284; fixed in its version 1.5.
+    tokens = torch.arange(8.0).reshape(1, 2, 2, 2, 1)
+    merging = FirstMerging(1)
+    merging.norm, merging.reduction = nn.Identity(), nn.Identity()
+    assert merging(tokens).flatten().tolist() == [0, 4, 2, 1, 5, 2, 1, 7]
+
+
+def test_files_fit_either_merging_and_give_other_results():
+    networks = [swin_unetr.swin_unetr(SwinUnetrOptions(**TINY, merging=m)).eval() for m in ("all", "first")]
+    networks[1].load_state_dict(networks[0].state_dict())
+    x = torch.rand(1, 1, 32, 32, 64)
+    with torch.no_grad():
+        assert not torch.allclose(networks[0](x), networks[1](x), atol=1e-3)
 
 
 def test_gradients_reach_every_parameter_with_and_without_recomputing():

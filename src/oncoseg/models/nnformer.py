@@ -192,7 +192,7 @@ RECIPES = {
             "batch",
             "epochs",
         ),
-        variants=("msam",),
+        variants=("msam", "tumour"),
         notes="That paper does not say how its baselines were trained; optimiser, loss, schedule, epochs and batch are "
         "M-SAM's own, for a like comparison. Its patches are cut round the label, at test time too; here training "
         "patches hold tumour and prediction slides over the whole volume. Its table lists 151 M parameters, to "

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -73,6 +73,8 @@ class SwinUnetrOptions(PatchOptions):
         window_tokens: along each side of an attention window.
         drop_path: highest probability of leaving a branch out while training.
         v2: a residual convolution before each stage (SwinUNETR-V2).
+        merging: of eight tokens to one between stages: `all` of them, or `first`, as MONAI before 1.5 had it by a
+            slip. The weights published for Swin UNETR were trained with `first`.
         recompute: forget what lies inside the blocks and compute it again for the gradient: less memory, more time.
     """
 
@@ -82,6 +84,7 @@ class SwinUnetrOptions(PatchOptions):
     window_tokens: int = 7
     drop_path: float = 0.0
     v2: bool = False
+    merging: Literal["all", "first"] = "all"
     recompute: bool = False
 
     def __post_init__(self) -> None:
@@ -185,11 +188,10 @@ RECIPES = {
             "batch",
             "epochs",
         ),
-        variants=("msam",),
         notes="That paper does not say how its baselines were trained; optimiser, loss, schedule, epochs and batch are "
         "M-SAM's own, for a like comparison. Its patches are cut round the label, at test time too; here training "
         "patches hold tumour and prediction slides over the whole volume. Its table lists 138 M parameters, to "
-        "which 72 features come nearest.",
+        "which 72 features (variant `msam`) come nearest.",
     ),
 }
 
@@ -213,6 +215,7 @@ def swin_unetr(options: SwinUnetrOptions, *, outputs: int | None = None) -> nn.M
         window=options.window_tokens,
         drop_path=options.drop_path,
         v2=options.v2,
+        merging=options.merging,
         recompute=options.recompute,
     )
 
@@ -227,7 +230,8 @@ def build(
         weights: a checkpoint written by `oncoseg train`, which brings variant and options; or a MONAI state dict.
             None gives random weights from torch's generator.
         pretrained: a file whose Swin transformer a training begins from: MONAI's self-supervised weights, with old
-            names or new, or a whole Swin UNETR of any number of classes; the decoder stays random.
+            names or new, or a whole Swin UNETR of any number of classes; the decoder stays random. Files older than
+            MONAI 1.5 want `merging = first`.
         **options: fields of `SwinUnetrOptions`.
 
     Raises:

@@ -21,6 +21,8 @@ from oncoseg.nn.shapes import require_input
 UNETR_TOKEN = 16
 #: Swin UNETR halves each axis five times.
 SWIN_UNETR_MULTIPLE = 32
+#: Neighbours that MONAI before 1.5 joined to one token: two of the eight twice, two not at all (its issue 8284).
+FIRST_NEIGHBOURS = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 0), (0, 0, 1), (1, 1, 1))
 
 
 def unetr(
@@ -81,6 +83,7 @@ def swin_unetr(
     window: int = 7,
     drop_path: float = 0.0,
     v2: bool = False,
+    merging: Literal["all", "first"] = "all",
     recompute: bool = False,
 ) -> nn.Module:
     """Swin UNETR (Hatamizadeh et al. 2022): a Swin transformer with a convolutional decoder.
@@ -94,6 +97,7 @@ def swin_unetr(
         window: tokens along each side of a window.
         drop_path: highest probability of leaving a branch out while training.
         v2: a residual convolution before each stage (SwinUNETR-V2, He et al. 2023).
+        merging: of eight tokens to one between stages: of `all`, or as MONAI `first` had it, see `FIRST_NEIGHBOURS`.
         recompute: forget what lies inside the blocks and compute it again for the gradient: less memory, more time.
 
     Returns:
@@ -112,11 +116,30 @@ def swin_unetr(
             window_size=window,
             dropout_path_rate=drop_path,
             use_v2=v2,
+            downsample="merging" if merging == "all" else FirstMerging,
             use_checkpoint=recompute,
             # Fused attention where no gradient is wanted; the same sums in another order.
             use_flash_attention=True,
         )
     return _checked(network, "Swin UNETR", multiple=SWIN_UNETR_MULTIPLE, channels=channels)
+
+
+class FirstMerging(nn.Module):
+    """Neighbouring tokens to one of twice the width, as in MONAI before 1.5: what published weights were trained with.
+
+    Arguments and names are those of MONAI's `PatchMerging`, whose place it takes.
+    """
+
+    def __init__(self, dim: int, norm_layer: type[nn.LayerNorm] = nn.LayerNorm, spatial_dims: int = 3) -> None:
+        super().__init__()
+        self.reduction = nn.Linear(2**spatial_dims * dim, 2 * dim, bias=False)
+        self.norm = norm_layer(2**spatial_dims * dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(batch, slices, rows, columns, dim), even sizes, to (batch, half of each, 2 dim)."""
+        parts = [tokens[:, i::2, j::2, k::2] for i, j, k in FIRST_NEIGHBOURS]
+        merged: Tensor = self.reduction(self.norm(torch.cat(parts, dim=-1)))
+        return merged
 
 
 class _RatesOnCpu(TorchFunctionMode):
