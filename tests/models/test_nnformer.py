@@ -8,7 +8,8 @@ import torch
 
 from oncoseg.errors import ConfigError, InputError
 from oncoseg.models import nnformer
-from oncoseg.models.nnformer import NnFormer, NnFormerOptions
+from oncoseg.models.nnformer.network import NnFormer
+from oncoseg.models.nnformer.options import NnFormerOptions
 from oncoseg.nn.swin3d import DropPath
 
 TINY = {"embed": 24, "heads": (1, 2, 4, 8), "decoder_heads": (1, 2, 4), "windows": (4, 4, 4, 4), "patch": (32, 32, 32)}
