@@ -65,6 +65,16 @@ def test_a_volume_smaller_than_the_patch_is_padded_with_air():
     assert x[0, 0, -1, -1, -1] == x.min() < -0.1
 
 
+def test_a_small_volume_lies_in_the_patch_where_it_lay_in_training():
+    case = block_case(shape=(11, 37, 45))
+    model = model_of(patch=[16, 64, 64], spacing=None, augment="none")
+    seen = []
+    model.network.register_forward_pre_hook(lambda network, given: seen.append(given[0][0]))
+    model.predict(case.image)
+    sample = next(model.samples(model.prepare(case), np.random.default_rng(0)))
+    np.testing.assert_array_equal(seen[0].numpy(), sample["image"])
+
+
 def test_windows_in_the_air_round_the_body_are_skipped_and_the_rest_is_the_same():
     shape = (24, 64, 96)
     voxels = np.full(shape, -1000, np.int16)

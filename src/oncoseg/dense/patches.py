@@ -51,11 +51,18 @@ class PatchModel(DenseModel):
         """Probabilities of classes at the network's spacing."""
         grey = grey_on(image, self._grid(image), self.settings)
         chosen = self.settings
-        # Round a small image lies air, as round the patches of training.
+        # A small image lies in the middle of the patch with air round it, as in training.
         room = [max(n, p) for n, p in zip(grey.shape, chosen.patch, strict=True)]
-        padded = crop_or_pad(grey, (0, 0, 0), room, fill=float(grey.voxels.min()))
+        start = [(n - size) // 2 for n, size in zip(grey.shape, room, strict=True)]
+        stop = [a + size for a, size in zip(start, room, strict=True)]
+        padded = crop_or_pad(grey, start, stop, fill=float(grey.voxels.min()))
         x = torch.from_numpy(padded.voxels)[None].expand(chosen.channels, *room)
-        where, more = looked_at(image, grey, chosen.within)
+        inside = tuple(slice(-a, n - a) for a, n in zip(start, grey.shape, strict=True))
+        seen, more = looked_at(image, grey, chosen.within)
+        where = None
+        if seen is not None:
+            where = np.zeros(room, bool)
+            where[inside] = seen
         if more is not None and more not in self.noted:
             self.noted.append(more)
         found = slide(
@@ -71,7 +78,6 @@ class PatchModel(DenseModel):
             else np.pad(where, [(0, n - w) for n, w in zip(room, where.shape, strict=True)]),
             finish=lambda logits: self.probabilities(logits[None], wanted)[0].cpu(),
         )
-        inside = tuple(slice(n) for n in grey.shape)
         return [grey.with_voxels(channel.numpy()[inside]) for channel in found]
 
     def _grid(self, image: Volume) -> Volume:
