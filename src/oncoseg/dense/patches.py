@@ -73,9 +73,7 @@ class PatchModel(DenseModel):
             weighting=chosen.weighting,
             mirror=(0, 1, 2) if chosen.mirror else (),
             batch=chosen.batch,
-            where=None
-            if where is None
-            else np.pad(where, [(0, n - w) for n, w in zip(room, where.shape, strict=True)]),
+            where=where,
             finish=lambda logits: self.probabilities(logits[None], wanted)[0].cpu(),
         )
         return [grey.with_voxels(channel.numpy()[inside]) for channel in found]
