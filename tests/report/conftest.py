@@ -74,6 +74,7 @@ class Planned:
     failed: tuple[str, ...] = ()
     pictures: bool = False
     notes: tuple[str, ...] = ()
+    recipe: tuple[str, ...] = ()
     dataset_info: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
@@ -180,6 +181,7 @@ def _record(plan: Planned, key: str, configuration: dict[str, Any], cases: int) 
         provenance=replace(PROVENANCE, seeds={"cell": plan.seed}),
         parameters_built=plan.parameters if not plan.trained else plan.parameters // 16,
         trained_here=plan.trained,
+        recipe=list(plan.recipe),
     )
 
 

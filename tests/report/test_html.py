@@ -141,6 +141,14 @@ def test_shows_cost_training_and_pictures_where_there_are_any(page):
     assert page.count('class="tile"') > 20
 
 
+def test_a_recipe_is_told_where_its_training_is_shown_and_not_among_the_warnings(page_of, planned):
+    told = "Not given by the source and chosen here: batch = 8."
+    page = page_of(planned("unet", prompt="none", jitter_mm=None, ledger=Ledger(), trained=True, recipe=(told,)))
+    before, training = page.split('id="training"')
+    assert told in training
+    assert told not in before
+
+
 def test_one_table_for_each_data_set_prompt_and_level(page_of, planned):
     page = page_of(
         planned(),

@@ -217,13 +217,13 @@ def _record(work: _Work, model: Model | None, spec: ModelSpec | None, clock: Clo
         cases=len(work.entries),
         notes=[
             *_notes(cell, info, work.dataset.info, hashes["data set"]),
-            *(f"{info.title}: {sentence}" for sentence in cell.recipe),
             *(f"{info.title}: {sentence}" for sentence in (*_told(model), *_on_structures(model, cell.dataset))),
             *_left_out(work.dataset),
         ],
         provenance=provenance(clock, hashes=hashes, seeds={"cell": cell.seed, "split": cell.dataset.split.seed}),
         parameters_built=_parameters(model),
         trained_here=cell.trains,
+        recipe=list(cell.recipe),
     )
 
 

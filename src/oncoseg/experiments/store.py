@@ -61,6 +61,7 @@ class CellRecord:
         provenance: of this cell.
         parameters_built: parameters of the network as built here (it may be smaller than the paper's).
         trained_here: whether the cell trained the model.
+        recipe: sentences on the recipe it was trained by, with what its source leaves open; empty without one.
     """
 
     key: str
@@ -80,6 +81,7 @@ class CellRecord:
     provenance: Provenance
     parameters_built: int | None = None
     trained_here: bool = False
+    recipe: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
