@@ -70,5 +70,5 @@ def test_a_matrix_takes_each_models_own_recipe(tmp_path):
 def test_variants_may_have_a_recipe_each_under_one_name():
     flat, deep = recipe("xlstm_unet.bot_2d", "smoke"), recipe("xlstm_unet.bot_3d", "smoke")
     assert flat.options["patch"] == 64
-    assert deep.options["patch"] == (16, 32, 32)
+    assert len(deep.options["patch"]) == 3
     assert set(recipes_of("xlstm_unet.enc_3d")) == {"smoke", "paper"}
