@@ -46,17 +46,16 @@ RECIPES = {
     "smoke:3d": Recipe(
         source="none: as small as the network can be, to see on a CPU that everything runs",
         options={
-            "features": (8, 16, 24, 32),
+            "features": (4, 8, 16, 24),
             "kernels": ((3, 3, 3),) * 4,
             "strides": ((1, 1, 1), *((2, 2, 2),) * 3),
             "depth_weights": (1.0,),
-            "spacing": (4.0, 4.0, 4.0),
-            "patch": (16, 32, 32),
+            "spacing": (7.0, 6.5, 6.5),
+            "patch": (24, 40, 40),
             "window": (-1000.0, 400.0),
             "augment": "none",
-            "tumour_share": 0.8,
         },
-        training={"steps": 80, "batch": 2, "learning_rate": 5e-3, "validate_every": 40},
+        training={"steps": 80, "batch": 2, "learning_rate": 2e-2, "validate_every": 40},
         variants=("bot_3d", "enc_3d"),
     ),
     "paper": Recipe(
