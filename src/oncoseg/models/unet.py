@@ -95,21 +95,31 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+_SMOKE = "none: as small as a U-Net can be, to see on a CPU that everything runs"
+_SMALL = {
+    "base": 8,
+    "norm": "batch",
+    "dropout": 0.0,
+    "spacing": 4.0,
+    "patch": 64,
+    "window": (-1000.0, 400.0),
+    "levels": 0,
+    "augment": "none",
+}
 _BENCHMARK = "Mulero Ayllon et al. 2025, arXiv 2505.01239, section III"
 RECIPES = {
     "smoke": Recipe(
-        source="none: as small as a U-Net can be, to see on a CPU that everything runs",
-        options={
-            "base": 8,
-            "norm": "batch",
-            "dropout": 0.0,
-            "spacing": 4.0,
-            "patch": 64,
-            "window": (-1000.0, 400.0),
-            "levels": 0,
-            "augment": "none",
-        },
+        source=_SMOKE,
+        options=_SMALL,
         training={"steps": 150, "batch": 8, "learning_rate": 5e-3, "validate_every": 50},
+        variants=("ronneberger",),
+    ),
+    "smoke:primakov": Recipe(
+        source=_SMOKE,
+        options={**_SMALL, "tumour_share": 0.8},
+        # Two filters with ReLU before the last one: a higher rate switches both off for good.
+        training={"steps": 200, "batch": 8, "learning_rate": 1.5e-3, "validate_every": 50},
+        variants=("primakov",),
     ),
     "paper": Recipe(
         source="Ronneberger et al. 2015, section 3",
