@@ -2,12 +2,15 @@
 
 Inside oncoseg prompts are voxel positions in array order (slice, row, column) of the image they
 were made for. JSON may also give them in patient LPS millimetres; `from_json` then needs the image.
+
+Prompts with the same number `lesion` point at the same object. Without a number, every box and every mask points at an
+object of its own, and clicks and scribbles at the box they lie in, or else all together at one object.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -32,6 +35,7 @@ class Box:
     stop: Index
     source: Source = "user"
     jitter_mm: float = 0.0
+    lesion: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "start", _index(self.start, "box start"))
@@ -68,6 +72,7 @@ class Click:
     index: Index
     positive: bool = True
     source: Source = "user"
+    lesion: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", _index(self.index, "click"))
@@ -89,6 +94,7 @@ class Scribble:
     indices: tuple[Index, ...]
     positive: bool = True
     source: Source = "user"
+    lesion: int | None = None
 
     def __post_init__(self) -> None:
         if not self.indices:
@@ -112,6 +118,7 @@ class MaskPrompt:
 
     mask: Volume = field(repr=False)
     source: Source = "user"
+    lesion: int | None = None
 
     @property
     def slices(self) -> range:
@@ -186,7 +193,9 @@ def to_json(prompts: Iterable[Prompt]) -> list[dict[str, Any]]:
 
 
 def _one_to_json(prompt: Prompt) -> dict[str, Any]:
-    head = {"space": "index", "source": prompt.source}
+    head: dict[str, Any] = {"space": "index", "source": prompt.source}
+    if prompt.lesion is not None:
+        head["lesion"] = prompt.lesion
     match prompt:
         case Box():
             return {
@@ -213,7 +222,7 @@ def from_json(items: Any, image: Volume) -> list[Prompt]:
 
     Each item has `type` (box, click, scribble) and `space`: `index` (slice, row, column) or
     `mm` (LPS x, y, z). Boxes have `start` and `stop`, clicks `index` (or `position_mm`) and
-    `positive`, scribbles `indices` (or `positions_mm`) and `positive`.
+    `positive`, scribbles `indices` (or `positions_mm`) and `positive`; each may have a `lesion`, a whole number.
 
     Raises:
         InputError: names the item and what is wrong with it, also when it leaves the image.
@@ -225,7 +234,7 @@ def from_json(items: Any, image: Volume) -> list[Prompt]:
         try:
             if not isinstance(item, dict):
                 raise InputError('it is no object such as {"type": "click", "index": [12, 200, 140]}.')
-            prompt = _one_from_json(item, image)
+            prompt = replace(_one_from_json(item, image), lesion=_lesion(item))
             prompt.require_inside(image)
         except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -255,6 +264,13 @@ def _one_from_json(item: Mapping[str, Any], image: Volume) -> Prompt:
         case "scribble":
             return Scribble(tuple(item["indices"]), positive, source)
     raise InputError(f"type '{item['type']}' is not box, click or scribble.")
+
+
+def _lesion(item: Mapping[str, Any]) -> int | None:
+    number = item.get("lesion")
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+        raise InputError(f"lesion {number!r} is not a whole number.")
+    return number
 
 
 def _index(values: Sequence[int], what: str) -> Index:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from oncoseg.prompt import Box, Index
+from oncoseg.prompt import Box, Click, Index, MaskPrompt, Prompt, Scribble
 from oncoseg.volume import Volume
+
+T = TypeVar("T", bound=np.generic)
 
 #: LPS component (x, y, z = 0, 1, 2) that the axes slice, row, column of an axial volume run along.
 _AXIAL = (2, 1, 0)
@@ -38,7 +40,28 @@ class AxialView:
             a, b = box.start[axis], box.stop[axis]
             start.append(size - b if flip else a)
             stop.append(size - a if flip else b)
-        return Box(_index(start), _index(stop), box.source, box.jitter_mm)
+        return replace(box, start=_index(start), stop=_index(stop))
+
+    def index(self, index: Index) -> Index:
+        """A voxel on the stored grid as the same voxel of `volume`."""
+        ends = zip(self.axes, self.flipped, self.volume.shape, strict=True)
+        return _index([size - 1 - index[axis] if flip else index[axis] for axis, flip, size in ends])
+
+    def prompt(self, prompt: Prompt) -> Prompt:
+        """A prompt on the stored grid as the same voxels of `volume`."""
+        match prompt:
+            case Box():
+                return self.box(prompt)
+            case Click():
+                return replace(prompt, index=self.index(prompt.index))
+            case Scribble():
+                return replace(prompt, indices=tuple(self.index(i) for i in prompt.indices))
+            case MaskPrompt():
+                return replace(prompt, mask=Volume(self.turned(prompt.mask.voxels), self.volume.affine))
+
+    def turned(self, voxels: NDArray[T]) -> NDArray[T]:
+        """An array in the stored order as a view in the order of `volume`; writing to it writes to the array."""
+        return voxels.transpose(self.axes)[tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)]
 
     def restore(self, voxels: NDArray[Any]) -> NDArray[Any]:
         """An array on the grid of `volume` in the stored order."""
