@@ -184,6 +184,15 @@ class Preparing(Protocol):
         ...
 
 
+@runtime_checkable
+class ValidatedWithPrompts(Protocol):
+    """A promptable model that says which prompts it is watched with while it learns."""
+
+    def validation_prompts(self, case: Case) -> list[Prompt]:
+        """Prompts from the tumour mask of a case, the same at every call; none when the mask is empty."""
+        ...
+
+
 @dataclass(frozen=True)
 class FitStep:
     """What a model that trains itself tells on its way.

@@ -14,7 +14,15 @@ import torch
 
 from oncoseg import registry
 from oncoseg.config import fill
-from oncoseg.contracts import Fidelity, NeuralModel, PromptType, SelfTraining, Trainable
+from oncoseg.contracts import (
+    Fidelity,
+    Interactive,
+    NeuralModel,
+    PromptType,
+    SelfTraining,
+    Trainable,
+    ValidatedWithPrompts,
+)
 from oncoseg.errors import InputError, UnknownNameError
 from oncoseg.experiments.recipes import recipes_of
 from oncoseg.prompt import Box, Click, MaskPrompt, Scribble
@@ -237,9 +245,16 @@ def trainable(info, **changed):
     return small(info, **changed)
 
 
+def prompt_free(info, **changed):
+    """A trainable network that takes a picture and gives one."""
+    if info.prompts:
+        pytest.skip("its network takes prompts beside the picture")
+    return trainable(info, **changed)
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 def test_network_takes_one_channel_or_four_and_refuses_others_by_name(info, channels):
-    model = trainable(info, channels=channels)
+    model = prompt_free(info, channels=channels)
     x = torch.zeros(1, channels, *patch_of(model))
     with torch.inference_mode():
         assert model.network.eval()(x).shape[2:] == x.shape[2:]
@@ -248,7 +263,7 @@ def test_network_takes_one_channel_or_four_and_refuses_others_by_name(info, chan
 
 
 def test_network_names_the_nearest_shape_when_one_does_not_fit(info):
-    model = trainable(info)
+    model = prompt_free(info)
     size = patch_of(model)
     if getattr(model.network, "multiple", 1) == 1 and getattr(model.network, "size", None) is None:
         pytest.skip("takes any size")
@@ -265,7 +280,8 @@ def test_prediction_does_not_depend_on_the_batch(info, model):
     one = trainable(info, batch=1)
     other = trainable(info, batch=3)
     other.network.load_state_dict(one.network.state_dict())
-    np.testing.assert_allclose(one.predict(image).voxels, other.predict(image).voxels, atol=1e-3)
+    prompts = prompts_for(info, image)
+    np.testing.assert_allclose(one.predict(image, prompts).voxels, other.predict(image, prompts).voxels, atol=1e-3)
 
 
 def test_saved_and_built_again_it_predicts_the_same(info, model, tmp_path):
@@ -276,7 +292,63 @@ def test_saved_and_built_again_it_predicts_the_same(info, model, tmp_path):
     again = registry.load("models", info.name).build(weights=target)
     assert again.info == info
     assert again.options() == model.options()
-    np.testing.assert_array_equal(again.predict(thorax()).voxels, model.predict(thorax()).voxels)
+    image = thorax()
+    prompts = prompts_for(info, image)
+    np.testing.assert_array_equal(again.predict(image, prompts).voxels, model.predict(image, prompts).voxels)
+
+
+def session_of(model, image):
+    if not isinstance(model, Interactive):
+        pytest.skip("has no sessions")
+    return model.session(image)
+
+
+def test_a_session_with_one_prompt_gives_what_predict_gives(info, model):
+    image = thorax()
+    [prompt] = prompts_for(info, image)
+    expected = model.predict(image, [prompt]).voxels
+    np.testing.assert_array_equal(session_of(model, image).add(prompt).voxels, expected)
+
+
+def test_a_session_takes_back_and_forgets(info, model):
+    image = thorax()
+    [prompt] = prompts_for(info, image)
+    session = session_of(model, image)
+    first = session.add(prompt)
+    second = session.add(prompts_for(info, image, replace(TUMOUR, start=(2, 16, 12), stop=(3, 26, 24)))[0])
+    assert second.same_grid(image)
+    assert first.voxels is not second.voxels
+    np.testing.assert_array_equal(session.undo().voxels, first.voxels)
+    assert not session.undo().voxels.any()
+    with pytest.raises(InputError, match="no prompt"):
+        session.undo()
+    session.add(prompt)
+    session.reset()
+    np.testing.assert_array_equal(session.add(prompt).voxels, first.voxels)
+
+
+def test_a_session_refuses_what_predict_refuses_and_goes_on(info, model):
+    image = thorax()
+    session = session_of(model, image)
+    [prompt] = prompts_for(info, image)
+    first = session.add(prompt).voxels
+    larger = Volume.from_spacing(np.zeros((9, 80, 80), np.int16), (3.0, 0.8, 0.8))
+    with pytest.raises(InputError, match=r"outside|leaves|same grid"):
+        session.add(prompts_for(info, larger, Box((6, 50, 50), (7, 60, 60)))[0])
+    session.reset()
+    np.testing.assert_array_equal(session.add(prompt).voxels, first)
+
+
+def test_prompts_of_validation_are_of_its_own_types_and_come_from_the_mask_alone(info, model):
+    if not isinstance(model, ValidatedWithPrompts) or not info.prompts:
+        pytest.skip("is not validated with prompts")
+    case = overfit_case()
+    made = model.validation_prompts(case)
+    assert made
+    model.predict(case.image, made[:1])
+    assert {p.source for p in made} <= {"oracle", "jittered", "simulated user"}
+    empty = {name: mask.with_voxels(np.zeros_like(mask.voxels)) for name, mask in case.masks.items()}
+    assert model.validation_prompts(replace(case, masks=empty)) == []
 
 
 def test_recipes_are_complete(info):
@@ -285,7 +357,8 @@ def test_recipes_are_complete(info):
     for name, recipe in held.items():
         assert recipe.source, name
         config = fill(TrainConfig, dict(recipe.training), f"recipe {name}")
-        built = without_memory(info, recipe.options)
+        options = {"random_weights": True, **recipe.options} if info.weights else recipe.options
+        built = without_memory(info, options)
         known = {f.name for f in fields(config)} | set(built.options())
         assert set(recipe.assumed) <= known, name
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from oncoseg.case import Case
 from oncoseg.config import fill, plain
-from oncoseg.contracts import Preparing, Trainable
+from oncoseg.contracts import Preparing, Trainable, ValidatedWithPrompts
 from oncoseg.errors import ConfigError, InputError
 from oncoseg.evaluation.metrics.dice import dice
 from oncoseg.evaluation.pair import MaskPair
@@ -149,8 +150,15 @@ def train(
 
 
 def tumour_dice(model: Trainable, case: Case) -> float | None:
-    """Dice of `predict` at probability 0.5 against the tumour mask; None when both are empty."""
-    probability = model.predict(case.image)
+    """Dice of `predict` at probability 0.5 against the tumour mask; None when both are empty.
+
+    A promptable model gets its own `validation_prompts`; without one it is not asked and has found nothing.
+    """
+    prompts = model.validation_prompts(case) if isinstance(model, ValidatedWithPrompts) else []
+    if model.info.prompts and not prompts:
+        nothing = case.image.with_voxels(np.zeros(case.image.shape, bool))
+        return dice(MaskPair(case.mask(), nothing).counts).value
+    probability = model.predict(case.image, prompts)
     predicted = probability.with_voxels(probability.voxels >= 0.5)
     return dice(MaskPair(case.mask(), predicted).counts).value
 
