@@ -12,7 +12,8 @@ T = TypeVar("T")
 #: A pattern for one whole key, and what the key becomes.
 Rule = tuple[str, str]
 
-_MLP = {"0": "proj_in", "1": "layers.0", "2": "proj_out"}
+#: Layers of an MLP of three.
+MLP = {"0": "proj_in", "1": "layers.0", "2": "proj_out"}
 _MASK_EMBED = {"0": "conv1", "1": "layer_norm1", "3": "conv2", "4": "layer_norm2", "6": "conv3"}
 _UPSCALING = {"0": "upscale_conv1", "1": "upscale_layer_norm", "3": "upscale_conv2"}
 
@@ -34,14 +35,14 @@ SAM_PROMPT_AND_MASK: tuple[Rule, ...] = (
     ),
     *(
         (rf"mask_decoder\.iou_prediction_head\.layers\.{old}\.(.+)", rf"mask_decoder.iou_prediction_head.{new}.\1")
-        for old, new in _MLP.items()
+        for old, new in MLP.items()
     ),
     *(
         (
             rf"mask_decoder\.output_hypernetworks_mlps\.(\d)\.layers\.{old}\.(.+)",
             rf"mask_decoder.output_hypernetworks_mlps.\1.{new}.\2",
         )
-        for old, new in _MLP.items()
+        for old, new in MLP.items()
     ),
     (
         r"mask_decoder\.transformer\.layers\.(\d)\.norm(\d)\.(weight|bias)",
@@ -52,6 +53,44 @@ SAM_PROMPT_AND_MASK: tuple[Rule, ...] = (
         r"mask_decoder.transformer.layer_norm_final_attn.\1",
     ),
 )
+
+_NECK = {"0": "conv1", "1": "layer_norm1", "2": "conv2", "3": "layer_norm2"}
+
+#: Official SAM's ViT -> transformers' `SamVisionEncoder` as the `image_encoder` of `nn.sam.Sam`. Adapters of
+#: SAM-Med2D (`image_encoder.layers.n.Adapter...`) keep the names they have inside their block.
+SAM_VISION: tuple[Rule, ...] = (
+    (r"image_encoder\.patch_embed\.proj\.(weight|bias)", r"image_encoder.patch_embed.projection.\1"),
+    (r"image_encoder\.blocks\.(\d+)\.norm([12])\.(weight|bias)", r"image_encoder.layers.\1.layer_norm\2.\3"),
+    (r"image_encoder\.blocks\.(\d+)\.((?!norm[12]\.).+)", r"image_encoder.layers.\1.\2"),
+    *((rf"image_encoder\.neck\.{old}\.(weight|bias)", rf"image_encoder.neck.{new}.\1") for old, new in _NECK.items()),
+)
+
+#: transformers' `SamModel` -> `nn.sam.Sam`.
+_TRANSFORMERS: tuple[Rule, ...] = ((r"vision_encoder\.(.+)", r"image_encoder.\1"),)
+#: Constants of the input that some files carry, and transformers' second copy of the frequencies.
+_NOT_OF_THE_NETWORK = ("pixel_mean", "pixel_std", "shared_image_embedding.positional_embedding")
+#: An image encoder with an official key like this one is SAM's ViT, not a TinyViT.
+_VIT_KEY = "image_encoder.patch_embed.proj.weight"
+
+
+def sam_state(state: Mapping[str, T]) -> dict[str, T]:
+    """Tensors of a SAM under the names of `nn.sam.Sam`.
+
+    Args:
+        state: by official names (SAM, MedSAM, SAM-Med2D with or without adapters, MobileSAM, LiteMedSAM), by those
+            of transformers' `SamModel`, or by those of `nn.sam.Sam` already. A ViT becomes transformers' vision
+            encoder as `image_encoder`, a TinyViT keeps its names.
+
+    Returns:
+        The same tensors, without `pixel_mean` and `pixel_std`.
+
+    Raises:
+        InputError: when the file mixes two naming schemes.
+    """
+    kept = {key: tensor for key, tensor in state.items() if key not in _NOT_OF_THE_NETWORK}
+    if not is_official_sam(kept):
+        return rename(kept, _TRANSFORMERS)
+    return rename(kept, SAM_PROMPT_AND_MASK + (SAM_VISION if _VIT_KEY in kept else ()))
 
 
 def is_official_sam(state: Mapping[str, object]) -> bool:
