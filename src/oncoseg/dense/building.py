@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,7 +61,8 @@ def built(
         asked |= free
     info = choose_variant(infos, variant)
     chosen = fill(options_class, {**variants.get(info.variant, {}), **asked}, f"model {info.full_name}")
-    made = model(info, chosen, network(chosen))
+    # Networks know nothing of boxes: those that are given some get the wider input as their plain one.
+    made = model(info, chosen, network(replace(chosen, channels=chosen.inputs, given="nothing")))
     if checkpoint:
         loader = load_strictly if checkpoint.about else load
         loader(made.network, checkpoint.state, str(weights))

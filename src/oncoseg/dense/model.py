@@ -9,20 +9,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oncoseg.case import TUMOUR
+from oncoseg.case import TUMOUR, Case
 from oncoseg.config import plain
 from oncoseg.contracts import ModelInfo
 from oncoseg.dense.computing import Computing
+from oncoseg.dense.given import filled, informed, joined, pasted, simulated, widened
 from oncoseg.dense.options import DenseOptions
+from oncoseg.dense.preparing import axial, prepared
 from oncoseg.errors import ConfigError
 from oncoseg.inference.accept import accept
 from oncoseg.inference.slices import axial_view
 from oncoseg.nn.losses import class_probabilities, weighted_loss
 from oncoseg.nn.shapes import nearest_size
 from oncoseg.preprocess.resample import restore_probability
-from oncoseg.prompt import Prompt
+from oncoseg.prompt import Box, Prompt
 from oncoseg.volume import Volume
 
 
@@ -37,7 +40,7 @@ class DenseModel:
     """
 
     def __init__(self, info: ModelInfo, options: DenseOptions, network: nn.Module) -> None:
-        self.info = info
+        self.info = informed(info, options.given)
         self.settings = options
         self.network = network
         self.computing = Computing(network, options.compute)
@@ -72,7 +75,8 @@ class DenseModel:
         """Probability of tumour, float32 in [0, 1], on the grid of `image`.
 
         Raises:
-            InputError: for a prompt (it takes none), or voxels that are not finite.
+            InputError: for a prompt (it takes none), or voxels that are not finite. With boxes as its option `given`
+                says: without one, for another prompt, or one that leaves the image.
         """
         wanted = 1 + self.classes.index(TUMOUR)
         return self._restored(image, prompts, [wanted])[0]
@@ -96,8 +100,20 @@ class DenseModel:
             best = np.where(higher, probability.voxels, best)
         return image.with_voxels(labels)
 
-    def on_grid(self, image: Volume, wanted: Sequence[int]) -> list[Volume]:
-        """Probabilities of classes, each on a grid of the model's choice that covers the axial `image`."""
+    def validation_prompts(self, case: Case) -> list[Prompt]:
+        """Exact boxes from the tumour of a case where the model is given boxes; none otherwise, or without tumour."""
+        if self.settings.given == "nothing":
+            return []
+        return [*simulated(case, self.settings.box_per, 0.0, np.random.default_rng(0))]
+
+    def on_grid(self, image: Volume, wanted: Sequence[int], boxes: Volume | None = None) -> list[Volume]:
+        """Probabilities of classes, each on a grid of the model's choice that covers the axial `image`.
+
+        Args:
+            image: HU, axial.
+            wanted: numbers of classes, from 1.
+            boxes: bool, where boxes lie on `image`, for a network that is given them as a channel.
+        """
         raise TypeError(f"{type(self).__name__} does not say how a volume goes through the network.")
 
     def laid_out(self, x: Tensor) -> Tensor:
@@ -107,9 +123,67 @@ class DenseModel:
     def _restored(self, image: Volume, prompts: Sequence[Prompt], wanted: Sequence[int]) -> list[Volume]:
         accept(self.info, image, prompts)
         view = axial_view(image)
+        boxes = [view.box(prompt) for prompt in prompts if isinstance(prompt, Box)]
         with evaluating(self.network), torch.inference_mode():
-            found = self.on_grid(view.volume, wanted)
-        return [image.with_voxels(view.restore(restore_probability(p, view.volume).voxels)) for p in found]
+            found = self._looked(view.volume, boxes, wanted)
+        return [image.with_voxels(view.restore(voxels)) for voxels in found]
+
+    def _looked(self, image: Volume, boxes: list[Box], wanted: Sequence[int]) -> list[NDArray[np.float32]]:
+        """Probabilities of classes on the grid of an axial image, with what the model is given."""
+        chosen, through = self.settings, self.info.dimension == "3d"
+
+        def look(part: Volume, inside: Volume | None = None) -> list[NDArray[np.float32]]:
+            return [restore_probability(p, part).voxels for p in self.on_grid(part, wanted, inside)]
+
+        if chosen.given == "nothing":
+            return look(image)
+        regions = joined(boxes) if through else boxes
+        regions = [widened(box, image, chosen.box_margin_mm, through=through) for box in regions]
+        if chosen.given == "box crop":
+            return pasted(image, regions, look, len(wanted))
+        found = look(image, image.with_voxels(filled(boxes, (0, 0, 0), image.shape)))
+        held = np.zeros(len(image.voxels), bool)
+        for box in regions:
+            held[box.start[0] : box.stop[0]] = True
+        for number, voxels in zip(wanted, found, strict=True):
+            if self.classes[number - 1] == TUMOUR:
+                voxels[~held] = 0
+        return found
+
+    def cut_out(self, case: Case, rng: np.random.Generator) -> Case | None:
+        """The part of an axial case that a `box crop` shows, as the network sees it; None without tumour."""
+        chosen, through = self.settings, self.info.dimension == "3d"
+        boxes = simulated(case, chosen.box_per, chosen.box_jitter_mm, rng)
+        boxes = joined(boxes) if through else boxes
+        if not boxes:
+            return None
+        box = widened(boxes[int(rng.random() * len(boxes))], case.image, chosen.box_margin_mm, through=through)
+        masks = {name: case.mask(name).crop(box.start, box.stop) for name in chosen.classes}
+        image = case.image.crop(box.start, box.stop)
+        return prepared(Case(case.name, case.patient, image, masks), self.grid(image), chosen)
+
+    def prepare(self, case: Case) -> Case:
+        """The case as `samples` wants it: axial, and on the network's grid with float32 grey values.
+
+        What a `box crop` shows depends on the box, so its cases are turned only.
+        """
+        turned = axial(case)
+        return turned if self.settings.given == "box crop" else prepared(turned, self.grid(turned.image), self.settings)
+
+    def grid(self, image: Volume) -> Volume:
+        """The grid on which the network sees an axial image."""
+        raise TypeError(f"{type(self).__name__} has no grid.")
+
+    def parts(self, case: Case, rng: np.random.Generator) -> tuple[Case | None, list[Box]]:
+        """What a sample of a prepared case is taken from, None where there is nothing, and the boxes for its channel.
+
+        No random number is drawn where nothing is given.
+        """
+        chosen = self.settings
+        if chosen.given == "box crop":
+            return self.cut_out(case, rng), []
+        boxes = simulated(case, chosen.box_per, chosen.box_jitter_mm, rng) if chosen.given == "box channel" else []
+        return case, boxes
 
     @property
     def _device(self) -> torch.device:

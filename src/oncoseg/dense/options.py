@@ -14,6 +14,7 @@ from oncoseg.nn.losses import LOSSES
 from oncoseg.preprocess.augment import PRESETS
 
 Labels = Literal["tumour", "lungs+tumour"]
+Given = Literal["nothing", "box channel", "box crop"]
 
 #: Masks of a case by output channel 1, 2, ...; channel 0 is the background. Later ones overrule earlier ones.
 CLASSES: dict[Labels, tuple[str, ...]] = {
@@ -43,6 +44,12 @@ class DenseOptions:
         batch: slices or windows predicted at once.
         mirror: average the prediction over all flips of the in-plane axes (2D) or all axes (3D).
         compute: number format and library of predictions, see `oncoseg.dense.computing`.
+        given: what it is told beside the image: `nothing`; with `box channel` the boxes of a prompt as one more input
+            channel of 0 and 1; with `box crop` it sees and predicts a region round each box alone, which it resizes
+            or pads as it does whole images. Slices (in 3D: beyond `box_margin_mm`) without a box stay empty.
+        box_per: one box for each `lesion` or for each `slice` of it, in training and validation.
+        box_jitter_mm: largest displacement of each side of a training box.
+        box_margin_mm: what `box crop` shows round a box: rows and columns in 2D, slices too in 3D.
     """
 
     #: Options that say how to predict; weights do not depend on them, and a checkpoint's may be changed.
@@ -62,6 +69,10 @@ class DenseOptions:
     batch: int = 8
     mirror: bool = False
     compute: Compute = "float32"
+    given: Given = "nothing"
+    box_per: Literal["lesion", "slice"] = "lesion"
+    box_jitter_mm: float = 0.0
+    box_margin_mm: float = 20.0
 
     def __post_init__(self) -> None:
         for name in self.losses:
@@ -78,6 +89,10 @@ class DenseOptions:
                 "levels must not be negative": self.levels >= 0,
                 "window must go from a lower to a higher value": self.window[0] < self.window[1],
                 "tumour_share must lie in 0 to 1": 0 <= self.tumour_share <= 1,
+                "box_jitter_mm and box_margin_mm must not be negative": min(self.box_jitter_mm, self.box_margin_mm)
+                >= 0,
+                "given = box crop shows the tumour alone; take labels = tumour": self.given != "box crop"
+                or self.labels == "tumour",
                 "losses must not be negative, one of them positive": min(self.losses.values(), default=0) >= 0
                 and sum(self.losses.values()) > 0,
                 "depth_weights must not be negative, the first positive": min(self.depth_weights, default=-1) >= 0
@@ -89,6 +104,11 @@ class DenseOptions:
     def classes(self) -> tuple[str, ...]:
         """Masks of a case by output channel 1, 2, ..."""
         return CLASSES[self.labels]
+
+    @property
+    def inputs(self) -> int:
+        """Channels the network takes: the grey image's, and one for boxes where they are given so."""
+        return self.channels + (self.given == "box channel")
 
     @property
     def outputs(self) -> int:
@@ -157,6 +177,8 @@ class PatchOptions(DenseOptions):
                 "spacing must be positive, or left away": self.spacing is None or min(self.spacing) > 0,
                 "patch must be at least 1 everywhere": min(self.patch) >= 1,
                 "overlap must be at least 0 and below 1": 0 <= self.overlap < 1,
+                "given = box crop says where to look; take within = all": self.given != "box crop"
+                or self.within == "all",
             },
         )
 

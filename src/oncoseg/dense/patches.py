@@ -12,14 +12,16 @@ from torch import Tensor, nn
 
 from oncoseg.case import Case
 from oncoseg.contracts import ModelInfo, Sample
+from oncoseg.dense.given import filled, marked, unmarked
 from oncoseg.dense.looking import looked_at
 from oncoseg.dense.model import DenseModel, require_patch
 from oncoseg.dense.options import PatchOptions
-from oncoseg.dense.preparing import axial, class_map, grey_on, lowest, patch_corner, prepared, tumour_voxels
+from oncoseg.dense.preparing import class_map, grey_on, lowest, mask_on, patch_corner, tumour_voxels
 from oncoseg.inference.windows import slide
 from oncoseg.preprocess.augment import augmenter
 from oncoseg.preprocess.crop import crop_or_pad
 from oncoseg.preprocess.resample import grid_at
+from oncoseg.prompt import Box
 from oncoseg.volume import Volume
 
 
@@ -33,23 +35,22 @@ class PatchModel(DenseModel):
         require_patch(info.full_name, options.patch, getattr(network, "multiple", 1))
         self._augment = augmenter(options.augment, 3)
 
-    def prepare(self, case: Case) -> Case:
-        """The case as `samples` wants it: axial, on the network's grid, float32 grey values."""
-        turned = axial(case)
-        return prepared(turned, self._grid(turned.image), self.settings)
-
     def samples(self, case: Case, rng: np.random.Generator) -> Iterator[Sample]:
-        """Training patches of a prepared case, endlessly.
+        """Training patches of a prepared case, endlessly; none of a case without tumour in a `box crop`.
 
         Yields:
-            `image` float32 (channels, *patch) and `classes` uint8 (patch).
+            `image` float32 (channels, *patch), the last channel being that of boxes where they are given so, and
+            `classes` uint8 (patch).
         """
         while True:
-            yield self._sample(case, rng)
+            part, boxes = self.parts(case, rng)
+            if part is None:
+                return
+            yield self._sample(part, boxes, rng)
 
-    def on_grid(self, image: Volume, wanted: Sequence[int]) -> list[Volume]:
+    def on_grid(self, image: Volume, wanted: Sequence[int], boxes: Volume | None = None) -> list[Volume]:
         """Probabilities of classes at the network's spacing."""
-        grey = grey_on(image, self._grid(image), self.settings)
+        grey = grey_on(image, self.grid(image), self.settings)
         chosen = self.settings
         # A small image lies in the middle of the patch with air round it, as in training.
         room = [max(n, p) for n, p in zip(grey.shape, chosen.patch, strict=True)]
@@ -57,6 +58,9 @@ class PatchModel(DenseModel):
         stop = [a + size for a, size in zip(start, room, strict=True)]
         padded = crop_or_pad(grey, start, stop, fill=float(grey.voxels.min()))
         x = torch.from_numpy(padded.voxels)[None].expand(chosen.channels, *room)
+        if boxes is not None:
+            held = crop_or_pad(mask_on(boxes, grey), start, stop).voxels
+            x = torch.cat([x, torch.from_numpy(held)[None].to(x.dtype)])
         inside = tuple(slice(-a, n - a) for a, n in zip(start, grey.shape, strict=True))
         seen, more = looked_at(image, grey, chosen.within)
         where = None
@@ -78,10 +82,11 @@ class PatchModel(DenseModel):
         )
         return [grey.with_voxels(channel.numpy()[inside]) for channel in found]
 
-    def _grid(self, image: Volume) -> Volume:
+    def grid(self, image: Volume) -> Volume:
+        """Voxels of the spacing that the options say."""
         return grid_at(image, self.settings.spacing or image.spacing)
 
-    def _sample(self, case: Case, rng: np.random.Generator) -> Sample:
+    def _sample(self, case: Case, boxes: Sequence[Box], rng: np.random.Generator) -> Sample:
         chosen = self.settings
         start = patch_corner(case.image.shape, chosen.patch, self._target(case, rng), rng.random(3))
         stop = [a + size for a, size in zip(start, chosen.patch, strict=True)]
@@ -89,7 +94,12 @@ class PatchModel(DenseModel):
         masks = {name: crop_or_pad(mask, start, stop) for name, mask in case.masks.items()}
         patch = Case(case.name, case.patient, grey, masks)
         image = np.repeat(grey.voxels[None], chosen.channels, axis=0)
-        image, classes = self._augment(image, class_map(patch, chosen), rng)
+        classes = class_map(patch, chosen)
+        if chosen.given == "box channel":
+            classes = marked(classes, filled(boxes, start, stop))
+        image, classes = self._augment(image, classes, rng)
+        if chosen.given == "box channel":
+            image, classes = unmarked(image, classes)
         return {"image": np.ascontiguousarray(image), "classes": np.ascontiguousarray(classes)}
 
     def _target(self, case: Case, rng: np.random.Generator) -> NDArray[np.intp] | None:

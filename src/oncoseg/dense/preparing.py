@@ -54,7 +54,7 @@ def prepared(case: Case, grid: Volume, options: DenseOptions) -> Case:
         UnknownNameError: when the case lacks one of them.
     """
     masks = {name: case.mask(name) for name in options.classes}
-    moved = {name: _mask_on(mask, grid) for name, mask in masks.items()}
+    moved = {name: mask_on(mask, grid) for name, mask in masks.items()}
     return Case(case.name, case.patient, grey_on(case.image, grid, options), moved, case.facts, case.notes)
 
 
@@ -68,7 +68,7 @@ def class_map(case: Case, options: DenseOptions) -> NDArray[np.uint8]:
 
 def tumour_voxels(case: Case) -> NDArray[np.intp]:
     """Indices (n, 3) of the tumour's voxels; found once for every case that is kept."""
-    return _kept(case, "tumour", lambda: np.argwhere(case.mask(TUMOUR).voxels))
+    return kept(case, "tumour", lambda: np.argwhere(case.mask(TUMOUR).voxels))
 
 
 def labelled_slices(case: Case, options: DenseOptions) -> NDArray[np.intp]:
@@ -78,12 +78,12 @@ def labelled_slices(case: Case, options: DenseOptions) -> NDArray[np.intp]:
         held = [case.mask(name).voxels.any(axis=(1, 2)) for name in options.classes]
         return np.flatnonzero(np.any(held, axis=0))
 
-    return _kept(case, "slices", find)
+    return kept(case, "slices", find)
 
 
 def lowest(case: Case) -> float:
     """Lowest grey value of a case, which lies round it where patches leave the image; found once."""
-    return float(_kept(case, "lowest", lambda: case.image.voxels.min()))
+    return float(kept(case, "lowest", lambda: case.image.voxels.min()))
 
 
 def patch_corner(
@@ -110,7 +110,8 @@ def patch_corner(
     return place
 
 
-def _kept(case: Case, what: str, find: Callable[[], T]) -> T:
+def kept(case: Case, what: str, find: Callable[[], T]) -> T:
+    """What was found about a case, as long as the case lives."""
     known = _seen.setdefault(case, {})
     if what not in known:
         known[what] = find()
@@ -118,5 +119,6 @@ def _kept(case: Case, what: str, find: Callable[[], T]) -> T:
     return found
 
 
-def _mask_on(mask: Volume, grid: Volume) -> Volume:
+def mask_on(mask: Volume, grid: Volume) -> Volume:
+    """A mask on a grid, nearest voxels."""
     return mask if mask.same_grid(grid) else resample_like(mask, grid, order=0)

@@ -13,21 +13,22 @@ from torch import Tensor, nn
 
 from oncoseg.case import Case
 from oncoseg.contracts import ModelInfo, Sample
+from oncoseg.dense.given import filled, marked, unmarked
 from oncoseg.dense.model import DenseModel, flips, require_patch
 from oncoseg.dense.options import SliceOptions
 from oncoseg.dense.preparing import (
-    axial,
     class_map,
     grey_on,
     labelled_slices,
     lowest,
+    mask_on,
     patch_corner,
-    prepared,
     tumour_voxels,
 )
 from oncoseg.inference.running import Runner
 from oncoseg.preprocess.augment import augmenter
 from oncoseg.preprocess.resample import grid_at, grid_of_shape
+from oncoseg.prompt import Box
 from oncoseg.volume import Volume
 
 T = TypeVar("T", bound=np.generic)
@@ -44,31 +45,35 @@ class SliceModel(DenseModel):
         require_patch(info.full_name, [options.patch], self.multiple)
         self._augment = augmenter(options.augment, 2)
 
-    def prepare(self, case: Case) -> Case:
-        """The case as `samples` wants it: axial, on the network's grid, float32 grey values."""
-        turned = axial(case)
-        return prepared(turned, self._grid(turned.image), self.settings)
-
     def samples(self, case: Case, rng: np.random.Generator) -> Iterator[Sample]:
-        """Training slices of a prepared case, as many as it has slices.
+        """Training slices of a prepared case, as many as it has slices; none of a case without tumour in a `box crop`.
 
         Yields:
-            `image` float32 (channels, patch, patch) and `classes` uint8 (patch, patch).
+            `image` float32 (channels, patch, patch), the last channel being that of boxes where they are given so, and
+            `classes` uint8 (patch, patch).
         """
         for _ in range(case.image.shape[0]):
-            yield self._sample(case, rng)
+            part, boxes = self.parts(case, rng)
+            if part is None:
+                return
+            yield self._sample(part, boxes, rng)
 
-    def on_grid(self, image: Volume, wanted: Sequence[int]) -> list[Volume]:
+    def on_grid(self, image: Volume, wanted: Sequence[int], boxes: Volume | None = None) -> list[Volume]:
         """Probabilities of classes at the network's in-plane spacing."""
-        grid = self._grid(image)
+        grid = self.grid(image)
         grey = grey_on(image, grid, self.settings).voxels
+        inside = None if boxes is None else mask_on(boxes, grid).voxels.astype(np.float32)
         firsts = range(0, len(grey), self.settings.batch)
         parts = [slice(first, first + self.settings.batch) for first in firsts]
+        if inside is not None and self.settings.labels == "tumour":
+            # What lies on slices without a box is not asked for. A thin box may fall between resampled slices.
+            parts = [part for part in parts if inside[part].any()] or parts
         air = float(grey.min())
-        run = self.computing.run(self._batch(grey[part], air) for part in [parts[len(parts) // 2], *parts])
+        examples = (self._batch(grey, inside, part, air) for part in [parts[len(parts) // 2], *parts])
+        run = self.computing.run(examples)
         found = np.zeros((len(wanted), *grid.shape), np.float32)
         for part in parts:
-            batch = self._batch(grey[part], air)
+            batch = self._batch(grey, inside, part, air)
             found[:, part] = self._predicted(run, batch, grid.shape[1:], wanted).swapaxes(0, 1)
         return [grid.with_voxels(channel) for channel in found]
 
@@ -76,7 +81,8 @@ class SliceModel(DenseModel):
         """A batch with its channels last, as convolutions on CPUs want it."""
         return x.contiguous(memory_format=torch.channels_last)
 
-    def _grid(self, image: Volume) -> Volume:
+    def grid(self, image: Volume) -> Volume:
+        """In-plane pixels as the options say, slices too where they are resampled."""
         chosen = self.settings
         thickness, *in_plane = image.spacing
         if chosen.fit == "resize":
@@ -86,13 +92,16 @@ class SliceModel(DenseModel):
         spacing = (chosen.through or thickness, rows, columns)
         return grid_at(image, spacing)
 
-    def _batch(self, grey: NDArray[np.float32], air: float) -> Tensor:
+    def _batch(self, grey: NDArray[np.float32], inside: NDArray[np.float32] | None, part: slice, air: float) -> Tensor:
         """Slices as the network takes them: (slices, channels, rows, columns), fitted and padded with air."""
-        fitted = _middle(grey, self.settings.patch, air) if self.settings.fit == "crop" else grey
+        x = self._fitted(grey[part], air).expand(-1, self.settings.channels, -1, -1)
+        return self.laid_out(x if inside is None else torch.cat([x, self._fitted(inside[part], 0.0)], dim=1))
+
+    def _fitted(self, planes: NDArray[np.float32], fill: float) -> Tensor:
+        fitted = _middle(planes, self.settings.patch, fill) if self.settings.fit == "crop" else planes
         x = torch.from_numpy(np.ascontiguousarray(fitted))[:, None]
         height, width = x.shape[2:]
-        x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), value=air)
-        return self.laid_out(x.expand(-1, self.settings.channels, -1, -1))
+        return F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), value=fill)
 
     def _predicted(self, run: Runner, x: Tensor, shape: Sequence[int], wanted: Sequence[int]) -> NDArray[np.float32]:
         """Probabilities (slices, wanted, *shape) of a batch."""
@@ -105,12 +114,14 @@ class SliceModel(DenseModel):
         _paste_middle(found, whole)
         return whole
 
-    def _sample(self, case: Case, rng: np.random.Generator) -> Sample:
+    def _sample(self, case: Case, boxes: Sequence[Box], rng: np.random.Generator) -> Sample:
         chosen = self.settings
         index, target = self._place(case, rng)
         corner = rng.random(2)
         grey = case.image.voxels[index]
         classes = class_map(_slice_of(case, index), chosen)[0]
+        if chosen.given == "box channel":
+            classes = marked(classes, filled(boxes, (index, 0, 0), (index + 1, *grey.shape))[0])
         air = lowest(case)
         if chosen.fit == "crop":
             grey, classes = (_middle(plane[None], chosen.patch, fill)[0] for plane, fill in ((grey, air), (classes, 0)))
@@ -119,6 +130,8 @@ class SliceModel(DenseModel):
             grey, classes = (_cut(plane, place, chosen.patch, fill=fill) for plane, fill in ((grey, air), (classes, 0)))
         image = np.repeat(np.asarray(grey, np.float32)[None], chosen.channels, axis=0)
         image, classes = self._augment(image, classes, rng)
+        if chosen.given == "box channel":
+            image, classes = unmarked(image, classes)
         return {"image": np.ascontiguousarray(image), "classes": np.ascontiguousarray(classes)}
 
     def _place(self, case: Case, rng: np.random.Generator) -> tuple[int, NDArray[np.intp] | None]:

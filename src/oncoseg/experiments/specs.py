@@ -157,13 +157,30 @@ class ModelSpec:
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is, without building it.
+        """What the model is, without building it; one that its options or its checkpoint give boxes to takes boxes.
 
         Raises:
             UnknownNameError: for a name or variant that is not on the shelf.
+            InputError: when the weights file cannot be read.
         """
         base, variant = registry.split_variant(self.name)
-        return choose_variant(registry.load("models", base).INFOS, variant)
+        info = choose_variant(registry.load("models", base).INFOS, variant)
+        given = self.options.get("given") or self._held.get("given")
+        if given is None:
+            return info
+        from oncoseg.dense.given import informed
+
+        return informed(info, given)
+
+    @property
+    def _held(self) -> Mapping[str, Any]:
+        """Options that the checkpoint brings; none without one."""
+        if self.weights is None or not self.weights.is_file():
+            return {}
+        from oncoseg.weights.trained import read_about
+
+        about = read_about(self.weights)
+        return {} if about is None else about.options
 
     def build(self) -> Model:
         """Make the model; raises what its `build` raises, and ConfigError for an unknown option."""

@@ -71,6 +71,20 @@ def read_tensors(path: Path) -> Tensors:
     return Tensors(state, {}, digest)
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Text that a safetensors file carries beside its tensors, which are not read.
+
+    Raises:
+        InputError: when the file is missing or not whole.
+    """
+    require_file(path)
+    try:
+        with safe_open(path, framework="pt") as content:
+            return content.metadata() or {}
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a whole safetensors file ({error}). Copy or download it again.") from error
+
+
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], what: str = "The weights") -> None:
     """Fill a network with exactly the tensors it has.
 

@@ -21,7 +21,7 @@ from oncoseg.config import fill, plain
 from oncoseg.contracts import ModelInfo
 from oncoseg.errors import ConfigError, InputError
 from oncoseg.files import written_whole
-from oncoseg.weights.loading import read_tensors
+from oncoseg.weights.loading import SAFE_SUFFIX, read_metadata, read_tensors
 
 KEY = "oncoseg"
 
@@ -69,13 +69,27 @@ def read_checkpoint(source: Path) -> Checkpoint:
         InputError: as `read_tensors`, or when the file's description is damaged.
     """
     content = read_tensors(source)
-    if KEY not in content.metadata:
-        return Checkpoint(content.state, None, content.sha256)
+    return Checkpoint(content.state, _about(content.metadata, source), content.sha256)
+
+
+def read_about(source: Path) -> About | None:
+    """What a checkpoint says of itself, without reading its tensors; None for a foreign file.
+
+    Raises:
+        InputError: when the file's description is damaged.
+    """
+    if source.suffix != SAFE_SUFFIX:
+        return None
+    return _about(read_metadata(source), source)
+
+
+def _about(metadata: Mapping[str, str], source: Path) -> About | None:
+    if KEY not in metadata:
+        return None
     try:
-        about = fill(About, json.loads(content.metadata[KEY]), str(source))
+        return fill(About, json.loads(metadata[KEY]), str(source))
     except (json.JSONDecodeError, ConfigError) as error:
         raise InputError(f"{source} does not say what model it is ({error}). Copy it again.") from error
-    return Checkpoint(content.state, about, content.sha256)
 
 
 def agreed(

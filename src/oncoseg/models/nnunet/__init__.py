@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oncoseg.contracts import ModelInfo, Recipe
+from oncoseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from oncoseg.models.nnunet.model import Nnunet
@@ -98,6 +99,11 @@ def build(variant: str | None = None, *, weights: Path | None = None, **options:
         InputError: when the weights cannot be read.
         UnsafeFileError: when a file of the folder holds more than tensors and numbers.
     """
+    if options.get("given", "nothing") != "nothing":
+        raise ConfigError(
+            "nnunet plans and fills its input channels in a process of its own and cannot be given boxes "
+            f"(given = {options['given']!r}). Take another model of `oncoseg models`, e.g. unet."
+        )
     from oncoseg.models.nnunet.model import built
 
     return built(INFOS, variant, weights=weights, options=options)
