@@ -45,8 +45,6 @@ INFOS = (
 
 #: Side of the network's input in pixels.
 SIZE = 256
-#: The longest side of what is shown becomes 256, values are stretched to [0, 1], the rest is zeros below or right.
-FRAME = Frame(SIZE, fit="corner", stretch=True)
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,19 @@ class Options(PromptedOptions):
 
     The weights were trained with boxes wider by 0 to 5 of the network's pixels: tight boxes on every slice gain
     from `margin_px = 2.5`, one 3D box is wide enough. One slice at a time is fastest on a CPU.
+
+    Attributes:
+        image_size: side of the network's input in pixels; the weights were made for 256.
     """
+
+    image_size: int = SIZE
 
 
 _DECODER = {"trained": "decoder", "jitter": "outward", "jitter_px": 5.0}
 RECIPES = {
     "smoke": Recipe(
         source="none: the whole network from random weights, to see on a CPU that everything runs",
-        options={"random_weights": True, "jitter_px": 0.0, "crop_px": 64},
+        options={"random_weights": True, "image_size": 64, "jitter_px": 0.0, "crop_px": 48},
         training={"steps": 60, "batch": 2, "learning_rate": 3e-4, "validate_every": 20},
     ),
     "paper": Recipe(
@@ -117,7 +120,9 @@ def load_official(network: nn.Module, state: Mapping[str, Tensor], what: str) ->
 
 
 def _model(info: ModelInfo, options: Options) -> TaughtSliceModel:
-    network = seeded(lambda: Sam(TinyViT("lite_medsam"), image_size=SIZE, patch_size=4))
+    size = options.image_size
+    network = seeded(lambda: Sam(TinyViT("lite_medsam"), image_size=size, patch_size=4))
     # Convolutions of this encoder are 15 % faster on a CPU with channels last.
     network.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TaughtSliceModel(info, options, network, FRAME)
+    # The longest side of what is shown becomes 256, values are stretched to [0, 1], the rest is zeros.
+    return TaughtSliceModel(info, options, network, Frame(size, fit="corner", stretch=True))

@@ -67,8 +67,9 @@ class Frame:
             grey = (grey * 255).floor() / 255
         seen = self._resized(grey[None, None], place)
         if self.stretch:
-            low, high = seen.min(), seen.max()
-            seen = (seen - low) / (high - low).clamp(min=1e-8)
+            low, high = float(seen.min()), float(seen.max())
+            # Resizing leaves rounding errors on an even part; one HU is never as small.
+            seen = (seen - low) / (high - low) if high - low > 1e-5 else torch.zeros_like(seen)
         seen = seen.expand(1, 3, -1, -1)
         if self.colours:
             mean, deviation = (seen.new_tensor(v)[:, None, None] for v in (MEAN, DEVIATION))
