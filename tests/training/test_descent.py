@@ -185,3 +185,17 @@ def test_bfloat16_works_on_this_cpu_or_says_why_not():
     if "Use float32" not in done.stdout:
         first, second = map(float, done.stdout.split())
         assert second < first
+
+
+def test_a_group_with_several_losses_in_turn_draws_anew_for_each_and_reports_their_mean():
+    class Repeated(Pair):
+        def losses(self, batch):
+            self.drawn = []
+            for _ in range(3):
+                self.drawn.append(torch.rand(()).item())
+                yield "generator", self.network["generator"](batch["x"]).mean() * 0 + self.drawn[-1]
+
+    model = Repeated()
+    losses = Descent(model, sgd(device="cpu")).step([{"x": torch.ones(4, 1)}], 0, 0.1)
+    assert len(set(model.drawn)) == 3
+    assert losses == pytest.approx({"generator": sum(model.drawn) / 3})

@@ -63,7 +63,7 @@ class Descent:
             rate: learning rate before `group_rates`.
 
         Returns:
-            Loss by name of its parameter group.
+            Loss by name of its parameter group; the mean where a group has several in turn.
 
         Raises:
             UnknownNameError: when a loss names no parameter group.
@@ -74,19 +74,19 @@ class Descent:
             for group in optimiser.param_groups:
                 group["lr"] = rate * self.config.group_rates.get(name, 1.0)
         pending = [self.model.losses({key: value.to(self.device) for key, value in b.items()}) for b in batches]
-        losses: dict[str, float] = {}
-        while turn := self._turn(pending, [number, len(losses)]):
+        found: dict[str, list[float]] = {}
+        while turn := self._turn(pending, [number, sum(map(len, found.values()))]):
             name, loss = turn
             if self.config.clip:
                 self.scaler.unscale_(self.optimisers[name])
                 nn.utils.clip_grad_norm_(self.groups[name], self.config.clip)
             self.scaler.step(self.optimisers[name])
             self.scaler.update()
-            losses[name] = loss
+            found.setdefault(name, []).append(loss)
         self._agree_on_statistics()
         if self.average:
             self.average.follow(number)
-        return losses
+        return {name: sum(turns) / len(turns) for name, turns in found.items()}
 
     @contextmanager
     def chosen(self) -> Iterator[None]:
