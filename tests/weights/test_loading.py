@@ -158,3 +158,28 @@ def test_strict_loading_lists_what_does_not_fit_and_changes_nothing():
     with pytest.raises(InputError, match=r"1 missing: bias; 1 unexpected: extra; 1 of another shape: weight \(2, 4\)"):
         load_strictly(network, wrong, "a.pth")
     assert torch.equal(network.weight, before)
+
+
+def stepped(optimiser):
+    """An optimiser with a state for every parameter, as a training leaves it."""
+    parameter = torch.nn.Parameter(torch.ones(3))
+    made = optimiser([parameter], lr=1e-4)
+    parameter.sum().backward()
+    made.step()
+    return made
+
+
+@pytest.mark.parametrize("optimiser", [torch.optim.Adam, torch.optim.AdamW])
+def test_an_optimiser_kept_as_an_object_beside_the_tensors_is_no_obstacle(tmp_path, optimiser, monkeypatch):
+    # As SAM-Med2D's train.py saves its checkpoint: weights.md, section 9.
+    torch.save({"model": STATE, "optimizer": stepped(optimiser)}, tmp_path / "sam-med2d_b.pth")
+    monkeypatch.setattr(optimiser, "__setstate__", lambda *a: pytest.fail("the real class was made"))
+    assert same(read_tensors(tmp_path / "sam-med2d_b.pth").state)
+
+
+def test_an_optimiser_is_no_door_for_others(tmp_path):
+    marker = tmp_path / "was_run"
+    torch.save({"model": STATE, "optimizer": stepped(torch.optim.Adam), "extra": Marker(marker)}, tmp_path / "evil.pth")
+    with pytest.raises(UnsafeFileError, match="more than tensors"):
+        read_tensors(tmp_path / "evil.pth")
+    assert not marker.exists()

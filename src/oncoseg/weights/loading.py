@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,12 @@ SAFE_SUFFIX = ".safetensors"
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".model")
 #: Keys under which training scripts of this field keep the state dict.
 WRAPPERS = ("model", "state_dict", "model_state_dict", "network_weights")
+#: Optimisers that a file may hold as objects.
+_OPTIMISER = re.compile(r"torch\.optim\.\w+\.(Adam|AdamW|SGD|RMSprop|RAdam|NAdam|Adagrad|Adamax)")
+#: What an optimiser keeps its state in.
+_CONTAINERS = ("builtins.dict", "collections.defaultdict")
+#: Names of single numpy numbers, which `_numbers` allows.
+_NUMBERS = re.compile(r"numpy\.(_core|core)\.multiarray\.scalar|numpy\.dtype(s\.\w+)?")
 #: What wrapping a network in another one leaves in front of every key.
 PREFIXES = ("module.", "lora_sam.sam.", "sam.")
 
@@ -53,7 +60,8 @@ def read_tensors(path: Path) -> Tensors:
 
     Raises:
         InputError: when the file is missing, empty, cut off, of another kind, or holds no tensors.
-        UnsafeFileError: when it asks for anything but tensors and plain containers.
+        UnsafeFileError: when it asks for anything but tensors, plain containers and an optimiser of PyTorch, which
+            is not made; the message holds the command that takes the tensors out.
     """
     require_file(path)
     if path.suffix not in (SAFE_SUFFIX, *PICKLE_SUFFIXES):
@@ -132,16 +140,17 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _unpickled(path: Path) -> Any:
     import torch
 
-    if not _looks_like_torch(path):
+    if not looks_like_torch(path):
         raise InputError(f"{path} is not a PyTorch file: it is neither a zip archive nor a pickle. Check the file.")
     try:
-        with torch.serialization.safe_globals(_numbers()):
+        with torch.serialization.safe_globals([*_numbers(), *_stand_ins(path)]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "not an allowed" in str(error) or "GLOBAL" in str(error):
             raise UnsafeFileError(
                 f"{path} holds more than tensors ({_asked_for(path)}) and was not opened: opening it could run code. "
-                "Ask its author for a safetensors file, or for the state dict alone."
+                f"Take its tensors in a process where none of it can run: oncoseg weights convert {path} "
+                f"{path.with_suffix(SAFE_SUFFIX).name}"
             ) from error
         raise _damaged(path, error) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
@@ -158,7 +167,40 @@ def _numbers() -> list[Any]:
     return [make, (make, "numpy.core.multiarray.scalar"), np.dtype, *kinds]
 
 
-def _looks_like_torch(path: Path) -> bool:
+class _Inert:
+    """Stands in for a pickled optimiser: takes its state and keeps none of it."""
+
+    def __init__(self, *args: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _stand_ins(path: Path) -> list[Any]:
+    """Harmless objects for what a pickled optimiser of PyTorch asks for; nothing when a file asks for more than that.
+
+    Training scripts such as SAM-Med2D's keep the optimiser itself beside the tensors. Its real class is never made.
+    """
+    from torch.serialization import get_unsafe_globals_in_checkpoint
+
+    try:
+        asked = [name for name in get_unsafe_globals_in_checkpoint(str(path)) if not _NUMBERS.fullmatch(name)]
+    except (ValueError, RuntimeError, pickle.UnpicklingError):
+        return []  # of before 2020, or damaged: read without them, or not at all
+    optimisers = [name for name in asked if name not in _CONTAINERS]
+    if not all(map(_OPTIMISER.fullmatch, optimisers)):
+        return []
+    containers = [(dict, "builtins.dict"), (_no_defaults, "collections.defaultdict")]
+    return containers + [(_Inert, name) for name in optimisers]
+
+
+def _no_defaults(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
+def looks_like_torch(path: Path) -> bool:
+    """Whether a file begins as a zip archive or a pickle, the two forms of a PyTorch file."""
     with path.open("rb") as stream:
         start = stream.read(4)
     return start == b"PK\x03\x04" or start[:1] == b"\x80"
