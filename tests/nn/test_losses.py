@@ -13,6 +13,8 @@ from oncoseg.nn.losses import (
     cross_entropy,
     dice_nnunet,
     dice_squared,
+    focal,
+    mask_iou,
     weighted_loss,
 )
 
@@ -97,6 +99,32 @@ def test_losses_by_name_of_known_cases():
     assert LOSSES["dice"](logits, classes).item() == pytest.approx(1 - (2 + 1) / (2 + 2 + 1))
     assert LOSSES["dice_transunet"](logits, classes).item() == pytest.approx(1 - 2 / 3, abs=1e-4)
     assert LOSSES["dice_nnunet"](logits, classes).item() == pytest.approx(0.5, abs=1e-4)
+
+
+def test_focal_without_focus_is_half_of_cross_entropy():
+    torch.manual_seed(0)
+    logits, classes = torch.randn(2, 1, 4, 4), torch.randint(0, 2, (2, 4, 4))
+    half = 0.5 * binary_cross_entropy(logits, classes[:, None])
+    torch.testing.assert_close(focal(logits, classes, alpha=0.5, gamma=0.0), half)
+
+
+def test_focal_of_a_known_case():
+    """Two pixels inside at p = 1/2 and two outside at p = 1/4: (2/4 log 2 / 4 + 2 * 3/4 log(4/3) / 16) / 4."""
+    logits = torch.tensor([[[[0.0, 0.0], [-math.log(3), -math.log(3)]]]])
+    expected = (2 * 0.25 * 0.25 * math.log(2) + 2 * 0.75 * 0.0625 * math.log(4 / 3)) / 4
+    assert focal(logits, TARGET[:, 0]).item() == pytest.approx(expected)
+
+
+def test_expected_iou_is_compared_with_that_of_the_batch_or_of_every_sample():
+    """p = 1/2 everywhere: overlap 1 and union 3 in the sample with two pixels, 0 and 2 in the empty one."""
+    logits = torch.zeros(2, 1, 2, 2)
+    classes = torch.stack([TARGET[0, 0], torch.zeros(2, 2)])
+    expected = torch.tensor([0.5, 0.0])
+    together = ((1 / 5 - 0.5) ** 2 + (1 / 5) ** 2) / 2
+    assert mask_iou(logits, classes, expected).item() == pytest.approx(together)
+    assert mask_iou(logits, classes, expected, per_sample=True).item() == pytest.approx((1 / 3 - 0.5) ** 2 / 2)
+    with pytest.raises(InputError, match="Expected IoU"):
+        mask_iou(logits, classes, expected[:, None])
 
 
 def test_weights_of_losses_and_depths_multiply():

@@ -6,7 +6,7 @@ import torch
 
 from oncoseg.errors import ConfigError
 from oncoseg.nn.sam import SlicePrompts
-from oncoseg.nn.sam_vit import SIZES, VitEncoder, VitSize, fitted_tables, sam_vit, sized
+from oncoseg.nn.sam_vit import SIZES, VitEncoder, VitSize, sam_vit, sized
 
 #: Segment Anything's own code, counted; the whole SAM is 4,064,560 larger (prompt encoder and mask decoder).
 PUBLISHED = {"b": 89_670_912, "l": 308_278_272, "h": 637_026_048}
@@ -77,25 +77,6 @@ def test_answers_as_transformers_own_sam():
             )
             torch.testing.assert_close(answer.logits, expected.pred_masks[:, 0], atol=1e-4, rtol=1e-3)
             torch.testing.assert_close(answer.quality, expected.iou_scores[:, 0], atol=1e-4, rtol=1e-3)
-
-
-def test_only_position_tables_take_the_size_of_another_image():
-    torch.manual_seed(0)
-    large = randomised(VitEncoder(SMALL, image_size=128)).state_dict()
-    small = VitEncoder(SMALL, image_size=64)
-    prefixed = {f"image_encoder.{k}": v for k, v in large.items()}
-    own = {f"image_encoder.{k}": v for k, v in small.state_dict().items()}
-    fitted = fitted_tables(prefixed, own)
-    assert {k: v.shape for k, v in fitted.items()} == {k: v.shape for k, v in own.items()}
-    changed = {k for k in fitted if fitted[k] is not prefixed[k]}
-    assert changed == {"image_encoder.pos_embed"} | {f"image_encoder.layers.1.attn.rel_pos_{a}" for a in "hw"}
-    # Halving a grid bilinearly is the mean of 2 x 2 neighbours.
-    whole, half = prefixed["image_encoder.pos_embed"], fitted["image_encoder.pos_embed"]
-    torch.testing.assert_close(half[0, 1, 2], whole[0, 2:4, 4:6].mean(dim=(0, 1)))
-    # 15 places become 7: the middle, zero distance, stays in the middle.
-    torch.testing.assert_close(
-        fitted["image_encoder.layers.1.attn.rel_pos_h"][3], prefixed["image_encoder.layers.1.attn.rel_pos_h"][7]
-    )
 
 
 def test_a_smaller_depth_keeps_a_global_last_layer():

@@ -103,6 +103,38 @@ def dice_linear(logits: Tensor, classes: Tensor, *, smooth: float = 1.0) -> Tens
     return 1 - (2 * (p * y).sum() + smooth) / (p.sum() + y.sum() + smooth)
 
 
+def focal(logits: Tensor, classes: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Mean of -a y (1 - p)^g log(p + 1e-12) - (1 - a)(1 - y) p^g log(1 - p + 1e-12) over all voxels.
+
+    Lin et al. 2017, eq. 5, in the form of SAM-Med2D.
+    """
+    p, y = _structures(logits, classes)
+    inside = alpha * y * (1 - p) ** gamma * torch.log(p + 1e-12)
+    outside = (1 - alpha) * (1 - y) * p**gamma * torch.log(1 - p + 1e-12)
+    return -(inside + outside).mean()
+
+
+def mask_iou(logits: Tensor, classes: Tensor, quality: Tensor, *, per_sample: bool = False) -> Tensor:
+    """Mean of (IoU - quality)^2, IoU being (sum(py) + e) / (sum(p) + sum(y) - sum(py) + e), e = 1e-7 (SAM-Med2D).
+
+    Args:
+        logits: (batch, 1, ...).
+        classes: 0 or 1, (batch, ...).
+        quality: the IoU that the network expects, (batch,).
+        per_sample: an IoU for every sample; else one of the whole batch, as published.
+
+    Raises:
+        InputError: when the shapes do not fit.
+    """
+    p, y = _structures(logits, classes)
+    if quality.shape != classes.shape[:1]:
+        raise InputError(f"Expected IoU {tuple(quality.shape)} does not fit class map {tuple(classes.shape)}.")
+    summed = tuple(range(1, p.ndim)) if per_sample else tuple(range(p.ndim))
+    overlap = (p * y).sum(summed)
+    union = p.sum(summed) + y.sum(summed) - overlap
+    return ((overlap + 1e-7) / (union + 1e-7) - quality.float()).square().mean()
+
+
 def tversky(logits: Tensor, classes: Tensor, *, alpha: float = 0.3, beta: float = 0.7, smooth: float = 1e-5) -> Tensor:
     """1 - TP / (TP + alpha FP + beta FN) of every structure over the batch, then their mean (Salehi et al. 2017)."""
     p, y = _structures(logits, classes)

@@ -5,12 +5,11 @@ Kirillov et al., Segment Anything, 2023 (arXiv 2304.02643), appendix A; Li et al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.errors import ConfigError
@@ -131,28 +130,3 @@ def sam_vit(size: VitSize, *, image_size: int = 1024, patch_size: int = 16, laye
     """SAM with random weights; arguments as of `VitEncoder`. ViT-B at 1024 px has 93,735,472 parameters."""
     encoder = VitEncoder(size, image_size=image_size, patch_size=patch_size, layer=layer)
     return Sam(encoder, image_size=image_size, patch_size=patch_size)
-
-
-def fitted_tables(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict whose position tables have the sizes of another image size.
-
-    `pos_embed` is interpolated bilinearly, `rel_pos_h` and `rel_pos_w` linearly along their length, as the official
-    loader of SAM-Med2D does. All other tensors, and tables of another width, stay as they are.
-
-    Args:
-        state: by the names of `Sam`.
-        own: the tensors of the network that it is for.
-    """
-    return {name: _fitted(name, tensor, own.get(name)) for name, tensor in state.items()}
-
-
-def _fitted(name: str, table: Tensor, own: Tensor | None) -> Tensor:
-    if own is None or table.shape == own.shape or table.ndim != own.ndim or table.shape[-1] != own.shape[-1]:
-        return table
-    if name.endswith(".pos_embed"):
-        grid = F.interpolate(table.permute(0, 3, 1, 2), size=own.shape[1:3], mode="bilinear")
-        return grid.permute(0, 2, 3, 1).contiguous()
-    if name.endswith((".rel_pos_h", ".rel_pos_w")):
-        line = F.interpolate(table.T[None], size=own.shape[0], mode="linear")
-        return line[0].T.contiguous()
-    return table
