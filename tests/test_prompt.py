@@ -101,7 +101,7 @@ def test_json_in_millimetres_is_placed_on_the_image(image):
     ("items", "message"),
     [
         ({"type": "box"}, "JSON list"),
-        ([{"type": "circle"}], "not box, click or scribble"),
+        ([{"type": "circle"}], "not box, click, scribble or mask"),
         ([{"type": "box", "start": [0, 0, 0]}], "'stop' is missing"),
         ([{"type": "click", "index": [0, 0, 99]}], "outside the volume"),
         ([{"type": "click", "index": "abc"}], "Prompt 1 of 1"),

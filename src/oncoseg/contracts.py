@@ -9,7 +9,7 @@ what can be trained also `RECIPES: dict[str, Recipe]`; what stands on a package 
 `INSTALLS: str`, `install(say) -> Path` and `trained_variant(folder) -> str | None` |
 | `oncoseg.datasets` | `INFO: DatasetInfo` and `build(**options) -> Dataset` |
 | `oncoseg.evaluation.metrics` | `INFO: MetricInfo` and `METRIC: Metric`, or `build(parameter) -> Metric` |
-| `oncoseg.prompts` | `INFO: SimulatorInfo` and `build(**options) -> Simulator` |
+| `oncoseg.prompts` | `INFO: SimulatorInfo` and `build(**options)` -> `Simulator`, `Proposer` or `Replayer` |
 | `oncoseg.evaluation.protocols` | `PROTOCOL: Protocol`, see `oncoseg.evaluation.protocol` |
 """
 
@@ -25,9 +25,11 @@ import numpy as np
 from oncoseg.case import Case
 from oncoseg.errors import UnknownNameError
 from oncoseg.prompt import Prompt
+from oncoseg.score import Ledger
 from oncoseg.volume import Volume
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 PromptType = Literal["box", "click", "scribble", "mask"]
@@ -190,6 +192,42 @@ class ValidatedWithPrompts(Protocol):
 
     def validation_prompts(self, case: Case) -> list[Prompt]:
         """Prompts from the tumour mask of a case, the same at every call; none when the mask is empty."""
+        ...
+
+
+@runtime_checkable
+class Surveying(Protocol):
+    """A trainable model that looks once at all training cases before the first sample, e.g. for a crop window."""
+
+    def survey(self, training: Sequence[Case]) -> dict[str, Any]:
+        """Options of `build`, by name, found in the training cases; none when there is nothing to find.
+
+        Raises:
+            InputError: when the cases leave it open.
+        """
+        ...
+
+    def take(self, found: Mapping[str, Any]) -> None:
+        """Go on with the options that `survey` found, which `options` gives from now on."""
+        ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A trainable model with numbers that are logged beside its losses, e.g. what a discriminator says."""
+
+    @property
+    def watched(self) -> Mapping[str, float]:
+        """Of the newest step, by name."""
+        ...
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """A model that looks at a fixed part of an image whatever it is asked."""
+
+    def window_on(self, image: Volume) -> NDArray[np.bool_] | None:
+        """Voxels it looks at, on the grid of the image; None for all of them."""
         ...
 
 
@@ -415,6 +453,7 @@ class SimulatorInfo:
         prompts: types it produces.
         source: where its prompts come from, as counted by the ledger.
         doi: paper that defines the policy, None when there is none.
+        corrects: whether it answers to the prediction shown, so that it can play the rounds after the first.
     """
 
     name: str
@@ -422,6 +461,7 @@ class SimulatorInfo:
     prompts: tuple[PromptType, ...]
     source: str
     doi: str | None = None
+    corrects: bool = False
 
 
 class Simulator(Protocol):
@@ -432,6 +472,43 @@ class Simulator(Protocol):
     def __call__(self, reference: Volume, rng: np.random.Generator, shown: Volume | None = None) -> list[Prompt]:
         """Prompts for one case; `shown` is the prediction so far. Empty when the reference is empty."""
         ...
+
+
+@runtime_checkable
+class Proposer(Protocol):
+    """Makes prompts from the image alone; it never meets a reference. All of them are `automatic`."""
+
+    info: SimulatorInfo
+
+    def propose(self, image: Volume, rng: np.random.Generator) -> list[Prompt]:
+        """Prompts for one image, with randomness from `rng` only; empty when it finds nothing to point at."""
+        ...
+
+
+class Recorded(NamedTuple):
+    """What a model was given once, and what that owed to the reference; None counts it from the prompts."""
+
+    prompts: list[Prompt]
+    ledger: Ledger | None
+
+
+@runtime_checkable
+class Replayer(Protocol):
+    """Gives the prompts of an earlier run again, to any model; it never meets a reference."""
+
+    info: SimulatorInfo
+
+    def recorded(self, case: str, draw: int, image: Volume) -> Recorded:
+        """What was given for one draw of one case.
+
+        Raises:
+            InputError: when there is no record of it, or it does not fit the image.
+        """
+        ...
+
+
+#: Everything that may stand on the shelf of prompts.
+AnySimulator = Simulator | Proposer | Replayer
 
 
 class BuildModel(Protocol):

@@ -1,4 +1,4 @@
-"""The regions a mask consists of: lesions, slices, or all of it; each cut out with its place."""
+"""The regions a mask consists of: lesions, slices, or all of it; each cut out with its place, and how deep it is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from oncoseg.volume import Volume
 
@@ -42,11 +43,11 @@ def regions(mask: Volume, per: Per = "lesion") -> list[Region]:
         return [_cut(voxels, (0, 0, 0))]
     if per == "slice":
         return [_cut(voxels[k : k + 1], (k, 0, 0)) for k in np.flatnonzero(voxels.any(axis=(1, 2))).tolist()]
-    return _lesions(voxels)
+    return components(_cut(voxels, (0, 0, 0)))
 
 
-def _lesions(voxels: NDArray[np.bool_]) -> list[Region]:
-    whole = _cut(voxels, (0, 0, 0))
+def components(whole: Region) -> list[Region]:
+    """The 26-connected parts of a region, in the order of their first voxel."""
     labels = cc3d.connected_components(np.ascontiguousarray(whole.voxels), connectivity=26)
     found: list[Region] = []
     for number, box in enumerate(cc3d.statistics(labels)["bounding_boxes"][1:], start=1):
@@ -54,6 +55,43 @@ def _lesions(voxels: NDArray[np.bool_]) -> list[Region]:
         stop = [s.stop + offset for s, offset in zip(box, whole.start, strict=True)]
         found.append(Region(_triple(start), _triple(stop), labels[box] == number))
     return sorted(found, key=_first_voxel)
+
+
+def depth_mm(region: Region, spacing: tuple[float, float, float]) -> NDArray[np.float64]:
+    """Distance of every voxel of a region to the nearest voxel centre outside it, in mm; 0 outside.
+
+    What lies beyond the region's box, the border of the image included, is outside. In a region of one slice
+    distances are taken on that slice.
+
+    Returns:
+        Array of the shape of `region.voxels`.
+    """
+    flat = region.voxels.shape[0] == 1
+    padded = np.pad(region.voxels[0] if flat else region.voxels, 1)
+    inside = distance_transform_edt(padded, sampling=spacing[1:] if flat else spacing)
+    found: NDArray[np.float64] = inside[1:-1, 1:-1][None] if flat else inside[1:-1, 1:-1, 1:-1]
+    return found
+
+
+def deepest(region: Region, spacing: tuple[float, float, float]) -> tuple[int, int, int]:
+    """The voxel of a region that is furthest from its outside in mm; among equals the one nearest to the centroid."""
+    depth = depth_mm(region, spacing)
+    candidates = np.argwhere(depth >= depth.max() * (1 - 1e-9))
+    return _nearest(candidates, np.argwhere(region.voxels).mean(axis=0), region, spacing)
+
+
+def nearest_inside(
+    region: Region, position: NDArray[np.float64], spacing: tuple[float, float, float]
+) -> tuple[int, int, int]:
+    """The voxel of a region that is nearest in mm to a position in voxels of the image (slice, row, column)."""
+    return _nearest(np.argwhere(region.voxels), position - np.array(region.start), region, spacing)
+
+
+def _nearest(
+    candidates: NDArray[np.intp], position: NDArray[np.float64], region: Region, spacing: tuple[float, float, float]
+) -> tuple[int, int, int]:
+    nearest = candidates[np.argmin(np.linalg.norm((candidates - position) * spacing, axis=1))]
+    return _triple((nearest + region.start).tolist())
 
 
 def _cut(voxels: NDArray[np.bool_], offset: tuple[int, int, int]) -> Region:

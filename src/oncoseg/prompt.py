@@ -9,8 +9,9 @@ object of its own, and clicks and scribbles at the box they lie in, or else all 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -28,7 +29,8 @@ Source = Literal["user", "oracle", "jittered", "simulated user", "automatic"]
 class Box:
     """A half-open voxel box [start, stop) in (slice, row, column).
 
-    A box of one slice prompts that slice; a thicker one is a 3D box round a lesion.
+    A box of one slice prompts that slice; a thicker one is a 3D box round a lesion. `jitter_mm` and `jitter_px` say how
+    far a simulator may have displaced it, in mm or in pixels of a slice.
     """
 
     start: Index
@@ -36,6 +38,7 @@ class Box:
     source: Source = "user"
     jitter_mm: float = 0.0
     lesion: int | None = None
+    jitter_px: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "start", _index(self.start, "box start"))
@@ -114,11 +117,12 @@ class Scribble:
 
 @dataclass(frozen=True, eq=False)
 class MaskPrompt:
-    """A rough or previous mask on the grid of the image."""
+    """A rough or previous mask on the grid of the image; `jitter_mm` says how far its border may have moved."""
 
     mask: Volume = field(repr=False)
     source: Source = "user"
     lesion: int | None = None
+    jitter_mm: float = 0.0
 
     @property
     def slices(self) -> range:
@@ -179,20 +183,41 @@ def click_from_mm(position_mm: Sequence[float], image: Volume, positive: bool = 
     return Click(tuple(np.rint(image.mm_to_index(position_mm)).astype(int).tolist()), positive, source)
 
 
-def to_json(prompts: Iterable[Prompt]) -> list[dict[str, Any]]:
+def line_through(points: Sequence[Index]) -> tuple[Index, ...]:
+    """The voxels on straight lines from each point to the next, each once, both ends included.
+
+    Example:
+        >>> line_through([(4, 0, 0), (4, 2, 1)])
+        ((4, 0, 0), (4, 1, 0), (4, 2, 1))
+    """
+    voxels = [tuple(points[0])]
+    for start, stop in pairwise(points):
+        steps = max(abs(b - a) for a, b in zip(start, stop, strict=True))
+        voxels += [tuple(v) for v in np.rint(np.linspace(start, stop, steps + 1)).astype(int)[1:].tolist()]
+    return tuple(_index(voxel, "scribble voxel") for voxel in dict.fromkeys(voxels))
+
+
+def to_json(
+    prompts: Iterable[Prompt], write_mask: Callable[[MaskPrompt, int], str] | None = None
+) -> list[dict[str, Any]]:
     """Prompts as plain data, voxel positions in (slice, row, column) with `"space": "index"`.
 
+    Args:
+        prompts: what a model is given.
+        write_mask: writes a mask prompt, told its number from 1, and returns the name of the file; None where there
+            is no place for files.
+
     Raises:
-        InputError: for a mask prompt, whose voxels belong into a file of their own.
+        InputError: for a mask prompt without `write_mask`: its voxels belong into a file of their own.
 
     Example:
         >>> to_json([Click((3, 10, 12), positive=False)])
         [{'type': 'click', 'space': 'index', 'source': 'user', 'index': [3, 10, 12], 'positive': False}]
     """
-    return [_one_to_json(p) for p in prompts]
+    return [_one_to_json(prompt, number, write_mask) for number, prompt in enumerate(prompts, start=1)]
 
 
-def _one_to_json(prompt: Prompt) -> dict[str, Any]:
+def _one_to_json(prompt: Prompt, number: int, write_mask: Callable[[MaskPrompt, int], str] | None) -> dict[str, Any]:
     head: dict[str, Any] = {"space": "index", "source": prompt.source}
     if prompt.lesion is not None:
         head["lesion"] = prompt.lesion
@@ -204,6 +229,7 @@ def _one_to_json(prompt: Prompt) -> dict[str, Any]:
                 "start": list(prompt.start),
                 "stop": list(prompt.stop),
                 "jitter_mm": prompt.jitter_mm,
+                **({"jitter_px": prompt.jitter_px} if prompt.jitter_px else {}),
             }
         case Click():
             return {"type": "click", **head, "index": list(prompt.index), "positive": prompt.positive}
@@ -214,15 +240,23 @@ def _one_to_json(prompt: Prompt) -> dict[str, Any]:
                 "indices": [list(i) for i in prompt.indices],
                 "positive": prompt.positive,
             }
-    raise InputError("A mask prompt cannot be written as JSON; write its mask as NIfTI and give the file.")
+        case MaskPrompt() if write_mask is not None:
+            return {"type": "mask", **head, "file": write_mask(prompt, number), "jitter_mm": prompt.jitter_mm}
+    raise InputError("A mask prompt cannot be written as JSON alone; write its mask as NIfTI and give the file.")
 
 
-def from_json(items: Any, image: Volume) -> list[Prompt]:
+def from_json(items: Any, image: Volume, read_mask: Callable[[str], Volume] | None = None) -> list[Prompt]:
     """Prompts from plain data, checked against the image they are for.
 
-    Each item has `type` (box, click, scribble) and `space`: `index` (slice, row, column) or
+    Each item has `type` (box, click, scribble, mask) and `space`: `index` (slice, row, column) or
     `mm` (LPS x, y, z). Boxes have `start` and `stop`, clicks `index` (or `position_mm`) and
-    `positive`, scribbles `indices` (or `positions_mm`) and `positive`; each may have a `lesion`, a whole number.
+    `positive`, scribbles `indices` (or `positions_mm`) and `positive`, masks a `file` on the grid of the image; each
+    may have a `lesion`, a whole number.
+
+    Args:
+        items: a list of objects.
+        image: that they are for.
+        read_mask: reads the file that a mask names; None where files cannot be read.
 
     Raises:
         InputError: names the item and what is wrong with it, also when it leaves the image.
@@ -234,7 +268,7 @@ def from_json(items: Any, image: Volume) -> list[Prompt]:
         try:
             if not isinstance(item, dict):
                 raise InputError('it is no object such as {"type": "click", "index": [12, 200, 140]}.')
-            prompt = replace(_one_from_json(item, image), lesion=_lesion(item))
+            prompt = replace(_one_from_json(item, image, read_mask), lesion=_lesion(item))
             prompt.require_inside(image)
         except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -243,7 +277,7 @@ def from_json(items: Any, image: Volume) -> list[Prompt]:
     return prompts
 
 
-def _one_from_json(item: Mapping[str, Any], image: Volume) -> Prompt:
+def _one_from_json(item: Mapping[str, Any], image: Volume, read_mask: Callable[[str], Volume] | None) -> Prompt:
     in_mm = item.get("space", "index") == "mm"
     source = item.get("source", "user")
     if source not in get_args(Source):
@@ -253,7 +287,8 @@ def _one_from_json(item: Mapping[str, Any], image: Volume) -> Prompt:
         case "box" if in_mm:
             return box_from_mm(item["start"], item["stop"], image, source)
         case "box":
-            return Box(item["start"], item["stop"], source, float(item.get("jitter_mm", 0.0)))
+            jitter_mm, jitter_px = (float(item.get(name, 0.0)) for name in ("jitter_mm", "jitter_px"))
+            return Box(item["start"], item["stop"], source, jitter_mm, jitter_px=jitter_px)
         case "click" if in_mm:
             return click_from_mm(item["position_mm"], image, positive, source)
         case "click":
@@ -263,7 +298,11 @@ def _one_from_json(item: Mapping[str, Any], image: Volume) -> Prompt:
             return Scribble(tuple(nearest), positive, source)
         case "scribble":
             return Scribble(tuple(item["indices"]), positive, source)
-    raise InputError(f"type '{item['type']}' is not box, click or scribble.")
+        case "mask" if read_mask is not None:
+            return MaskPrompt(read_mask(str(item["file"])), source, jitter_mm=float(item.get("jitter_mm", 0.0)))
+        case "mask":
+            raise InputError("masks are files, and there is no folder here to read them from.")
+    raise InputError(f"type '{item['type']}' is not box, click, scribble or mask.")
 
 
 def _lesion(item: Mapping[str, Any]) -> int | None:

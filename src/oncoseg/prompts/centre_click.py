@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from oncoseg.config import fill
 from oncoseg.contracts import SimulatorInfo
-from oncoseg.lesions import Per, Region, regions
+from oncoseg.lesions import Per, deepest, regions
 from oncoseg.prompt import Click, Prompt
 from oncoseg.volume import Volume
 
@@ -42,25 +41,13 @@ class CentreClickSimulator:
 
     def __call__(self, reference: Volume, rng: np.random.Generator, shown: Volume | None = None) -> list[Prompt]:
         """One positive click a region; none for an empty reference. `rng` is not used."""
-        per = self.options.per
-        return [Click(_deepest(r, reference.spacing, per == "slice"), source="oracle") for r in regions(reference, per)]
+        per, spacing = self.options.per, reference.spacing
+        return [
+            Click(deepest(region, spacing), source="oracle", lesion=number if per == "lesion" else None)
+            for number, region in enumerate(regions(reference, per), start=1)
+        ]
 
 
 def build(**options: Any) -> CentreClickSimulator:
     """Make the simulator; options are the fields of `CentreClickOptions`."""
     return CentreClickSimulator(fill(CentreClickOptions, options, "prompt simulator centre_click"))
-
-
-def _deepest(region: Region, spacing: tuple[float, float, float], in_plane: bool) -> tuple[int, int, int]:
-    """The voxel with the largest distance to the outside; among equals the one nearest to the centroid."""
-    rim = ((0, 0) if in_plane else (1, 1), (1, 1), (1, 1))
-    padded = np.pad(region.voxels, rim)
-    if in_plane:
-        depth = distance_transform_edt(padded[0], sampling=spacing[1:])[None]
-    else:
-        depth = distance_transform_edt(padded, sampling=spacing)
-    deepest = np.argwhere(depth >= depth.max() * (1 - 1e-9))
-    centroid = np.argwhere(padded).mean(axis=0)
-    nearest = deepest[np.argmin(np.linalg.norm((deepest - centroid) * spacing, axis=1))]
-    slice_, row, column = (nearest + region.start - [before for before, _ in rim]).tolist()
-    return slice_, row, column

@@ -51,9 +51,13 @@ class RandomClickSimulator:
         found = regions(reference, self.options.per)
         draws = rng.random((len(found), self.options.clicks))
         clicks: list[Prompt] = []
-        for region, draw in zip(found, draws, strict=True):
+        for number, (region, draw) in enumerate(zip(found, draws, strict=True), start=1):
             inside = np.argwhere(region.voxels) + region.start
-            clicks += [Click(tuple(inside[int(d * len(inside))].tolist()), source="simulated user") for d in draw]
+            lesion = number if self.options.per == "lesion" else None
+            clicks += [
+                Click(tuple(inside[int(d * len(inside))].tolist()), source="simulated user", lesion=lesion)
+                for d in draw
+            ]
         return clicks
 
 
