@@ -67,14 +67,16 @@ class EdgeClickSimulator:
     def _place(
         self, region: Region, direction: NDArray[np.float64], spacing: tuple[float, float, float]
     ) -> tuple[int, int, int]:
+        middle = deepest(region, spacing)
+        if not self.options.off_centre:
+            return middle
         depth = depth_mm(region, spacing)
         inside = depth[depth > 0]
         wanted = inside.max() - self.options.off_centre * (inside.max() - inside.min())
         # Half of the smallest voxel side on either side of the wanted depth; the nearest depth is always among them.
         off = np.where(depth > 0, np.abs(depth - wanted), np.inf)
         candidates = np.argwhere(off <= max(off.min(), min(spacing) / 2)) + region.start
-        start = np.array(deepest(region, spacing))
-        steps = (candidates - start) * np.array(spacing)
+        steps = (candidates - np.array(middle)) * np.array(spacing)
         lengths = np.maximum(np.linalg.norm(steps, axis=1), 1e-9)
         slice_, row, column = candidates[np.argmax(steps @ direction / lengths)].tolist()
         return slice_, row, column
