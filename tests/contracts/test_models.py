@@ -26,8 +26,9 @@ from oncoseg.contracts import (
 from oncoseg.errors import InputError, UnknownNameError
 from oncoseg.experiments.recipes import recipes_of
 from oncoseg.prompt import Box, Click, MaskPrompt, Scribble
-from oncoseg.training.loop import train, tumour_dice
+from oncoseg.training.loop import train
 from oncoseg.training.settings import TrainConfig
+from oncoseg.training.validating import tumour_dice
 from oncoseg.volume import Volume
 from oncoseg.weights import catalogue
 from oncoseg.weights.trained import About, write_checkpoint

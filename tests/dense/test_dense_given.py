@@ -19,8 +19,9 @@ from oncoseg.experiments.recipes import recipes_of
 from oncoseg.experiments.specs import ModelSpec
 from oncoseg.models import unet, unetr
 from oncoseg.prompt import Box, Click
-from oncoseg.training.loop import train, tumour_dice
+from oncoseg.training.loop import train
 from oncoseg.training.settings import TrainConfig
+from oncoseg.training.validating import tumour_dice
 from oncoseg.volume import Volume
 from oncoseg.weights.trained import About, read_about, write_checkpoint
 

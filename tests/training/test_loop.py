@@ -17,9 +17,10 @@ from oncoseg.errors import ConfigError, InputError
 from oncoseg.files import sha256
 from oncoseg.models import unet
 from oncoseg.training.loader import CasesOnDemand
-from oncoseg.training.loop import Progress, train, tumour_dice
+from oncoseg.training.loop import Progress, train
 from oncoseg.training.record import CHECKPOINT, LOG, SPEED, STATE
 from oncoseg.training.settings import TrainConfig
+from oncoseg.training.validating import tumour_dice
 from oncoseg.weights.trained import read_checkpoint
 
 

@@ -145,6 +145,9 @@ def _logged(cell: CellResult) -> dict[str, list[float | None]]:
     parts = sorted({name for line in lines for name in line.get("losses") or {}})
     logged |= {f"loss: {n}": [(line.get("losses") or {}).get(n) for line in lines] for n in parts if len(parts) > 1}
     logged["validation"] = [line.get("validation") for line in lines]
+    for panel, key in (("validation slices", "scores"), ("watched", "watched")):
+        names = dict.fromkeys(name for line in lines for name in line.get(key) or {})
+        logged |= {f"{panel}: {n}": [(line.get(key) or {}).get(n) for line in lines] for n in names}
     logged["learning rate"] = [line.get("learning_rate") for line in lines]
     speed = {line["step"]: line.get("samples_per_second") for line in cell.speed if "step" in line}
     return logged | ({"samples per second": [speed.get(line["step"]) for line in lines]} if speed else {})

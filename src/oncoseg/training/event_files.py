@@ -35,6 +35,8 @@ class EventFiles:
             "loss": line.loss,
             **{f"loss/{name}": loss for name, loss in line.losses.items() if len(line.losses) > 1},
             "validation": line.validation,
+            **{f"validation slices/{name}": score for name, score in line.scores.items()},
+            **{f"watched/{name}": number for name, number in line.watched.items()},
             "learning rate": line.learning_rate,
             "samples per second": speed.samples_per_second,
             "memory/process GB": speed.memory_bytes / 1e9,

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from oncoseg.case import Case
 from oncoseg.config import fill, plain
-from oncoseg.contracts import Preparing, Trainable, ValidatedWithPrompts
+from oncoseg.contracts import Preparing, Surveying, Trainable, Watched
 from oncoseg.errors import ConfigError, InputError
-from oncoseg.evaluation.metrics.dice import dice
-from oncoseg.evaluation.pair import MaskPair
 from oncoseg.training import record
 from oncoseg.training.checkpoint import Counters, load_state, save_state
 from oncoseg.training.descent import Descent, repeatable, require_device
@@ -27,14 +24,12 @@ from oncoseg.training.ranks import ALONE, Ranks
 from oncoseg.training.record import Line, TrainResult
 from oncoseg.training.settings import INDIFFERENT, TrainConfig
 from oncoseg.training.speed import Meter
+from oncoseg.training.validating import Validate, Validation, means, summed_up, watch
 from oncoseg.weights.loading import load_strictly
 from oncoseg.weights.trained import About, read_checkpoint, write_checkpoint
 
 _LOG = logging.getLogger(__name__)
 _BEST = "best."
-
-#: Scores a validation case; higher is better, None is undefined and left out of the mean.
-Validate = Callable[[Trainable, Case], float | None]
 
 
 @dataclass(frozen=True)
@@ -133,6 +128,8 @@ def train(
     require_device(config.device, ranks)
     if ranks.first:
         record.claim(folder, asked)
+    if isinstance(model, Surveying):
+        model.take(ranks.share(record.surveyed(folder, lambda: model.survey(training)) if ranks.first else {}))
     result = _finished(model, folder, ranks)
     if result is not None:
         return result
@@ -142,25 +139,11 @@ def train(
         store = None if kept == "memory" else PreparedFolder(folder / record.PREPARED, about, storage=kept)
         # Every process that prepares batches keeps cases of its own.
         training = prepared_cases(model, training, folder=store, keep_gigabytes=4.0 / max(1, config.workers))
-    course = _Course(model, config, folder, cases=len(training), tell=progress, ranks=ranks)
+    course = _Course(model, config, folder, cases=len(training), dataset=dataset, tell=progress, ranks=ranks)
     with repeatable(course.descent.device):
         course.resume()
-        course.run(training, validation, validate or tumour_dice)
-        return course.finish(dataset)
-
-
-def tumour_dice(model: Trainable, case: Case) -> float | None:
-    """Dice of `predict` at probability 0.5 against the tumour mask; None when both are empty.
-
-    A promptable model gets its own `validation_prompts`; without one it is not asked and has found nothing.
-    """
-    prompts = model.validation_prompts(case) if isinstance(model, ValidatedWithPrompts) else []
-    if model.info.prompts and not prompts:
-        nothing = case.image.with_voxels(np.zeros(case.image.shape, bool))
-        return dice(MaskPair(case.mask(), nothing).counts).value
-    probability = model.predict(case.image, prompts)
-    predicted = probability.with_voxels(probability.voxels >= 0.5)
-    return dice(MaskPair(case.mask(), predicted).counts).value
+        course.run(training, validation, validate)
+        return course.finish()
 
 
 def _finished(model: Trainable, folder: Path, ranks: Ranks) -> TrainResult | None:
@@ -185,11 +168,12 @@ class _Course:
         folder: Path,
         *,
         cases: int,
+        dataset: str | None,
         tell: Callable[[Progress], None],
         ranks: Ranks,
     ) -> None:
         self.model, self.config, self.folder, self.tell, self.ranks = model, config, folder, tell, ranks
-        self.cases, self.steps = cases, config.total_steps(cases)
+        self.dataset, self.cases, self.steps = dataset, cases, config.total_steps(cases)
         self.descent = Descent(model, config, ranks)
         self.counters = Counters(processes=ranks.count)
         self.best: dict[str, Tensor] = {}
@@ -201,7 +185,7 @@ class _Course:
         """Whether patience has run out."""
         return 0 < self.config.patience <= self.counters.stale
 
-    def run(self, training: Sequence[Case], validation: Sequence[Case], validate: Validate) -> None:
+    def run(self, training: Sequence[Case], validation: Sequence[Case], validate: Validate | None) -> None:
         """Every step that is left."""
         config = self.config
         loaded = self._batches(training)
@@ -210,20 +194,24 @@ class _Course:
         )
         meter = Meter(self.descent.device)
         recent: list[dict[str, float]] = []
+        watched: list[Mapping[str, float]] = []
         score = None
         while self.counters.step < self.steps and not self.stopped:
             step = self.counters.step
             rate = config.rate(step, self.cases)
             recent.append(self.descent.step(list(islice(loaded, config.accumulate)), step, rate))
+            if isinstance(self.model, Watched):
+                watched.append(dict(self.model.watched))
             self.counters = replace(self.counters, step=step + 1)
             meter.count(config.batch * config.accumulate)
             told = Progress(step + 1, self.steps, sum(recent[-1].values()), score, rate)
             told = replace(told, samples_per_second=meter.samples_per_second, memory_bytes=meter.memory_bytes)
             if self._due(config.validate_every):
                 meter.pause()
-                score, scored = self._validated(validation, validate)
-                line = self._line(recent, rate, score, scored)
-                recent = []
+                found = self._validated(validation, validate)
+                score = found.score
+                line = self._line(recent, watched, rate=rate, found=found)
+                recent, watched = [], []
                 speed = meter.end(step + 1)
                 if self.ranks.first:
                     record.append(self.folder, line, speed)
@@ -266,9 +254,9 @@ class _Course:
         if self.ranks.first:
             record.truncate(self.folder, self.begin)
 
-    def finish(self, dataset: str | None) -> TrainResult:
+    def finish(self) -> TrainResult:
         """Give the model the chosen weights and write them."""
-        info, counters = self.model.info, self.counters
+        counters = self.counters
         chosen = counters.best_step if self.best and counters.best_step is not None else counters.step
         # The state of the last step is already saved with the network's own weights.
         if self.best:
@@ -278,12 +266,17 @@ class _Course:
         target = self.folder / record.CHECKPOINT
         result = TrainResult(target, counters.step, chosen, counters.best, self.stopped, self.begin, tuple(self.notes))
         if self.ranks.first:
-            about = About(info.name, info.variant, plain(self.model.options()), chosen, dataset)
-            write_checkpoint(target, self.model.network.state_dict(), about)
+            self._write(target, chosen)
             config = self.config
             record.finish(self.folder, result, keep_state=config.keep_state, keep_prepared=config.keep_prepared)
         self.ranks.share(None)  # nobody goes on before the files are there
         return result
+
+    def _write(self, target: Path, step: int) -> None:
+        """Write the network's present weights as a checkpoint."""
+        info = self.model.info
+        about = About(info.name, info.variant, plain(self.model.options()), step, self.dataset)
+        write_checkpoint(target, self.model.network.state_dict(), about)
 
     def _batches(self, training: Sequence[Case]) -> Iterator[Batch]:
         config = self.config
@@ -296,18 +289,25 @@ class _Course:
             ranks=self.ranks,
         )
 
-    def _validated(self, cases: Sequence[Case], validate: Validate) -> tuple[float | None, int]:
-        """Mean of the defined scores and their number; remembers the weights when they are the best so far."""
+    def _validated(self, cases: Sequence[Case], validate: Validate | None) -> Validation:
+        """Scores of the weights as they are; remembers them when they are the best so far, or keeps every epoch's."""
         ours = range(self.ranks.rank, len(cases), self.ranks.count)
+        slices = self.config.keep_every_epoch
         with self.descent.chosen():
-            found = {place: validate(self.model, cases[place]) for place in ours}
-            scores = [s for s in self.ranks.gather([found.get(n) for n in range(len(cases))]) if s is not None]
-            score = sum(scores) / len(scores) if scores else None
-            self._judge(score)
-        return score, len(scores)
+            watched = {place: watch(self.model, cases[place], validate, slices=slices) for place in ours}
+            found = summed_up(watched, len(cases), self.ranks.gather)
+            self._judge(found.score)
+            if slices and self.ranks.first:
+                epoch = self.config.whole_epochs(self.counters.step, self.cases)
+                self._write(record.epoch_file(self.folder, epoch), self.counters.step)
+        return found
 
     def _due(self, every: int) -> bool:
-        return self.counters.step % every == 0 or self.counters.step == self.steps
+        step = self.counters.step
+        if self.config.keep_every_epoch:
+            ended = self.config.whole_epochs(step, self.cases) > self.config.whole_epochs(step - 1, self.cases)
+            return ended or step == self.steps
+        return step % every == 0 or step == self.steps
 
     def _judge(self, score: float | None) -> None:
         """Remember the weights of a better score; a score that is undefined is not better."""
@@ -318,11 +318,17 @@ class _Course:
         else:
             self.counters = replace(self.counters, stale=self.counters.stale + 1)
 
-    def _line(self, recent: Sequence[dict[str, float]], rate: float, score: float | None, scored: int) -> Line:
-        step = self.counters.step
-        losses = {name: sum(found[name] for found in recent) / len(recent) for name in recent[0]}
-        epoch = self.config.epochs_done(step, self.cases)
-        return Line(step, epoch, rate, sum(losses.values()), losses, score, scored)
+    def _line(
+        self,
+        recent: Sequence[Mapping[str, float]],
+        watched: Sequence[Mapping[str, float]],
+        *,
+        rate: float,
+        found: Validation,
+    ) -> Line:
+        step, losses = self.counters.step, means(recent)
+        epoch, total = self.config.epochs_done(step, self.cases), sum(losses.values())
+        return Line(step, epoch, rate, total, losses, found.score, found.scored, found.slices, means(watched))
 
     def _note(self, text: str) -> None:
         _LOG.warning(text)

@@ -7,6 +7,8 @@ folder/
   state/                   of the running training, see `checkpoint`; removed at the end
   prepared/                cases of a model that prepares them, see `preparing`; removed at the end
   events/                  TensorBoard's files, where they were asked for
+  epochs/                  epoch-0001.safetensors ..., the weights after each epoch, where they were asked for
+  survey.json              options that the model found in the training cases, see `contracts.Surveying`
   checkpoint.safetensors   the chosen weights, see `oncoseg.weights.trained`
   trained.json             TrainResult; the training is finished when it exists
 """
@@ -16,8 +18,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,12 @@ from oncoseg.training.speed import Speed
 
 ASKED, LOG, SPEED, RESULT = "training.json", "training.jsonl", "speed.jsonl", "trained.json"
 STATE, PREPARED, EVENTS, CHECKPOINT = "state", "prepared", "events", "checkpoint.safetensors"
+SURVEY = "survey.json"
+
+
+def epoch_file(folder: Path, epoch: int) -> Path:
+    """Where the weights after an epoch lie."""
+    return folder / "epochs" / f"epoch-{epoch:04d}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class Line:
         losses: the same for each loss.
         validation: score, None without validation cases or when it is undefined for all of them.
         validated: cases with a defined score.
+        scores: of the validation slices that hold tumour, mean over slices, where every epoch is scored.
+        watched: further numbers of the model, mean over the steps since the last line.
     """
 
     step: int
@@ -51,6 +61,8 @@ class Line:
     losses: dict[str, float]
     validation: float | None
     validated: int
+    scores: dict[str, float] = field(default_factory=dict)
+    watched: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,15 @@ def claim(folder: Path, asked: Mapping[str, Any]) -> None:
         f"{key} is {_short(found.get(key))}, asked for {_short(wanted.get(key))}" for key in differing[:3]
     )
     raise ConfigError(f"{folder} holds another training: {shown}. Choose another folder or remove it.")
+
+
+def surveyed(folder: Path, survey: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """What a model finds in its training cases, found once for the folder."""
+    target = folder / SURVEY
+    if not target.exists():
+        write_json(target, plain(survey()))
+    held: dict[str, Any] = read_json(target)
+    return held
 
 
 def append(folder: Path, line: Line, speed: Speed | None = None) -> None:

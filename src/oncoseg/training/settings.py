@@ -50,6 +50,9 @@ class TrainConfig:
         keep_state: keep the last optimiser state after the end, e.g. to compare it.
         keep_prepared: keep the prepared cases after the end.
         tensorboard: write TensorBoard's event files too.
+        keep_every_epoch: keep the weights at the end of every epoch, in `epochs/`, and score each of them: the log
+            gets a line an epoch, with Dice, sensitivity and specificity of the validation slices that hold tumour.
+            Validations and states are then those, in place of `validate_every` and `save_every`.
     """
 
     steps: int = 0
@@ -82,6 +85,7 @@ class TrainConfig:
     keep_state: bool = False
     keep_prepared: bool = False
     tensorboard: bool = False
+    keep_every_epoch: bool = False
 
     def __post_init__(self) -> None:
         positive = (self.samples_per_case, self.batch, self.accumulate, self.validate_every)
@@ -117,6 +121,11 @@ class TrainConfig:
         """Epochs behind so many optimiser steps on so many cases."""
         done, whole = self._fraction(step, cases)
         return done / whole
+
+    def whole_epochs(self, step: int, cases: int) -> int:
+        """Epochs that so many optimiser steps on so many cases have finished."""
+        done, whole = self._fraction(step, cases)
+        return done // whole
 
     def rate(self, step: int, cases: int) -> float:
         """Learning rate of a step (from 0) of a training on so many cases, before `group_rates`."""
