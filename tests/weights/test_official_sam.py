@@ -6,10 +6,25 @@ import torch
 from oncoseg.errors import InputError
 from oncoseg.nn.sam import Sam
 from oncoseg.nn.tiny_vit import TinyViT
+from oncoseg.weights import official as layouts
 from oncoseg.weights.keymaps import sam_state
 from oncoseg.weights.loading import load_strictly
 from oncoseg.weights.positions import interpolated_positions
 from oncoseg.weights.sam2 import is_official_sam2, is_sam2_1, sam2_state
+
+BASE = layouts.SAM_SIZES["b"]
+TINY = layouts.SAM2_SIZES["tiny"]
+
+
+def filled(shapes, seed=0):
+    """Random tensors of a layout."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(shape, generator=generator) * 0.05 for name, shape in shapes.items()}
+
+
+def empty(shapes):
+    """Tensors without content, for layouts too big to fill."""
+    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
 
 def vit_sam(*, width=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11), image_size=1024, window=14):
@@ -32,31 +47,31 @@ def shapes(state):
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-@pytest.mark.parametrize("size", ["vit_b", "vit_l", "vit_h"])
-def test_official_sam_has_the_names_and_shapes_of_the_network(layouts, size):
-    official = layouts.sam(size)
+@pytest.mark.parametrize("size", ["b", "l", "h"])
+def test_official_sam_has_the_names_and_shapes_of_the_network(size):
+    official = layouts.sam(layouts.SAM_SIZES[size])
     width, depth, heads, global_blocks = layouts.SAM_SIZES[size]
     with torch.device("meta"):
         network = vit_sam(width=width, depth=depth, heads=heads, global_blocks=global_blocks)
-    renamed = sam_state(layouts.empty(official))
+    renamed = sam_state(empty(official))
     assert shapes(renamed) == shapes(network.state_dict())
     assert len(renamed) == len(official)
 
 
-def test_sam_vit_b_is_of_the_size_its_authors_state(layouts):
-    official = layouts.empty(layouts.sam("vit_b"))
+def test_sam_vit_b_is_of_the_size_its_authors_state():
+    official = empty(layouts.sam(BASE))
     assert len(official) == 314  # weights.md, section 7
     frequencies = 256
     assert sum(t.numel() for t in official.values()) - frequencies == 93_735_472  # sam-base.md
 
 
-def test_transformers_own_files_fill_the_same_network(layouts):
+def test_transformers_own_files_fill_the_same_network():
     from transformers import SamConfig, SamModel
 
     with torch.device("meta"):
         theirs = SamModel(SamConfig()).state_dict()
     assert len(theirs) == 315
-    assert shapes(sam_state(theirs)) == shapes(sam_state(layouts.empty(layouts.sam())))
+    assert shapes(sam_state(theirs)) == shapes(sam_state(empty(layouts.sam(BASE))))
 
 
 def test_names_of_the_network_stay_as_they_are():
@@ -65,11 +80,10 @@ def test_names_of_the_network_stay_as_they_are():
 
 
 @pytest.mark.parametrize("patches", ["mobile_sam", "lite_medsam"])
-def test_files_with_a_small_encoder_keep_its_names(layouts, patches):
-    size, patch = {"mobile_sam": (1024, 16), "lite_medsam": (256, 4)}[patches]
+def test_files_with_a_small_encoder_keep_its_names(patches):
+    size, patch, kernel = {"mobile_sam": (1024, 16, 3), "lite_medsam": (256, 4, 1)}[patches]
     network = Sam(TinyViT(patches), image_size=size, patch_size=patch)
-    encoder = {f"image_encoder.{name}": tensor for name, tensor in network.image_encoder.state_dict().items()}
-    official = {**encoder, **layouts.filled(layouts.sam_prompt_encoder() | layouts.sam_mask_decoder())}
+    official = filled(layouts.tiny_sam(kernel))
     assert len(official) == 435  # weights.md, section 1
     load_strictly(network, sam_state(official))
     loaded = network.state_dict()
@@ -77,15 +91,15 @@ def test_files_with_a_small_encoder_keep_its_names(layouts, patches):
     assert torch.equal(loaded[token], official[token])
 
 
-def test_constants_of_the_input_are_left_out(layouts):
-    official = layouts.empty(layouts.sam()) | {"pixel_mean": torch.zeros(3, 1, 1), "pixel_std": torch.ones(3, 1, 1)}
+def test_constants_of_the_input_are_left_out():
+    official = empty(layouts.sam(BASE)) | {"pixel_mean": torch.zeros(3, 1, 1), "pixel_std": torch.ones(3, 1, 1)}
     assert len(sam_state(official)) == 314
 
 
-def test_adapters_of_sam_med2d_keep_their_names_inside_their_block(layouts):
-    official = layouts.sam(image_size=256, adapters=True)
+def test_adapters_of_sam_med2d_keep_their_names_inside_their_block():
+    official = layouts.sam(BASE, image_size=256, adapters=True)
     assert len(official) == 386  # weights.md, section 7.3
-    renamed = sam_state(layouts.empty(official))
+    renamed = sam_state(empty(official))
     adapters = {name for name in renamed if "Adapter" in name}
     assert len(adapters) == 72
     assert "image_encoder.layers.11.Adapter.norm.weight" in adapters
@@ -98,26 +112,26 @@ def test_adapters_of_sam_med2d_keep_their_names_inside_their_block(layouts):
 SMALL = {"width": 32, "depth": 3, "heads": 2, "global_blocks": (1,), "window": 4}
 
 
-def small_file(layouts, image_size):
+def small_file(image_size):
     return sam_state(
-        layouts.filled(
-            layouts.sam_vit(32, 3, 2, (1,), window=4, image_size=image_size)
+        filled(
+            layouts.sam_vit(layouts.VitSize(32, 3, 2, (1,)), window=4, image_size=image_size)
             | layouts.sam_prompt_encoder()
             | layouts.sam_mask_decoder()
         )
     )
 
 
-def test_a_file_fills_a_small_network_exactly(layouts):
+def test_a_file_fills_a_small_network_exactly():
     network = vit_sam(**SMALL, image_size=128)
-    state = small_file(layouts, 128)
+    state = small_file(128)
     load_strictly(network, state)
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
 
 
-def test_only_position_tables_are_interpolated(layouts):
+def test_only_position_tables_are_interpolated():
     network = vit_sam(**SMALL, image_size=256)
-    state = small_file(layouts, 128)
+    state = small_file(128)
     with pytest.raises(InputError, match="3 of another shape"):
         load_strictly(network, state)
     fitted = interpolated_positions(state, network)
@@ -130,9 +144,9 @@ def test_only_position_tables_are_interpolated(layouts):
     }
 
 
-def test_interpolation_keeps_a_constant_and_a_ramp(layouts):
+def test_interpolation_keeps_a_constant_and_a_ramp():
     network = vit_sam(**SMALL, image_size=256)
-    state = small_file(layouts, 128)
+    state = small_file(128)
     state["image_encoder.pos_embed"] = torch.arange(8.0)[None, :, None, None].expand(1, 8, 8, 32)
     state["image_encoder.layers.1.attn.rel_pos_h"] = torch.full((15, 16), 3.0)
     fitted = interpolated_positions(state, network)
@@ -142,18 +156,19 @@ def test_interpolation_keeps_a_constant_and_a_ramp(layouts):
     assert torch.equal(fitted["image_encoder.layers.1.attn.rel_pos_h"], torch.full((31, 16), 3.0))
 
 
-def test_a_table_of_another_width_is_listed_not_interpolated(layouts):
+def test_a_table_of_another_width_is_listed_not_interpolated():
     network = vit_sam(**SMALL, image_size=256)
-    state = small_file(layouts, 128)
+    state = small_file(128)
     state["image_encoder.pos_embed"] = torch.zeros(1, 8, 8, 31)
     with pytest.raises(InputError, match=r"image_encoder.pos_embed \(1, 8, 8, 31\) instead of \(1, 16, 16, 32\)"):
         load_strictly(network, interpolated_positions(state, network))
 
 
-def sam2_network(layouts, size, version):
+def sam2_network(size, version):
     from transformers import Sam2VideoConfig, Sam2VideoModel
 
-    width, heads, stages, background = layouts.SAM2_SIZES[size]
+    width, stages, background = layouts.SAM2_SIZES[size]
+    heads = {"tiny": 1, "small": 1, "base_plus": 2, "large": 2}[size]
     widths = [width * 2**k for k in range(4)]
     global_blocks = {"tiny": [5, 7, 9], "small": [7, 10, 13], "base_plus": [12, 16, 20], "large": [23, 33, 43]}[size]
     backbone = {
@@ -179,19 +194,19 @@ def sam2_network(layouts, size, version):
     [("tiny", 471, 469), ("small", 519, 517), ("base_plus", 615, 613), ("large", 903, 901)],
 )
 @pytest.mark.parametrize("version", ["2.0", "2.1"])
-def test_official_sam2_has_the_names_and_shapes_of_transformers(layouts, size, official, ours, version):
-    names = layouts.sam2(size, version)
+def test_official_sam2_has_the_names_and_shapes_of_transformers(size, official, ours, version):
+    names = layouts.sam2(layouts.SAM2_SIZES[size], version)
     assert len(names) == official - (0 if version == "2.1" else 3)
-    state = layouts.empty(names)
+    state = empty(names)
     assert is_official_sam2(state)
     assert is_sam2_1(state) == (version == "2.1")
     renamed = sam2_state(state)
-    assert shapes(renamed) == shapes(sam2_network(layouts, size, version).state_dict())
+    assert shapes(renamed) == shapes(sam2_network(size, version).state_dict())
     assert len(renamed) == ours - (0 if version == "2.1" else 3)
 
 
-def test_points_are_joined_in_their_order_and_frequencies_copied(layouts):
-    official = layouts.filled(layouts.sam2())
+def test_points_are_joined_in_their_order_and_frequencies_copied():
+    official = filled(layouts.sam2(TINY))
     renamed = sam2_state(official)
     for number in range(4):
         row = renamed["prompt_encoder.point_embed.weight"][number]
@@ -202,13 +217,13 @@ def test_points_are_joined_in_their_order_and_frequencies_copied(layouts):
     assert first.data_ptr() != second.data_ptr()
 
 
-def test_names_of_transformers_stay_as_they_are(layouts):
-    renamed = sam2_state(layouts.empty(layouts.sam2()))
+def test_names_of_transformers_stay_as_they_are():
+    renamed = sam2_state(empty(layouts.sam2(TINY)))
     assert sam2_state(renamed).keys() == renamed.keys()
 
 
-def test_half_a_sam2_1_is_named(layouts):
-    state = layouts.empty(layouts.sam2())
+def test_half_a_sam2_1_is_named():
+    state = empty(layouts.sam2(TINY))
     del state["no_obj_embed_spatial"]
     with pytest.raises(InputError, match="but not no_obj_embed_spatial"):
         is_sam2_1(state)
@@ -217,6 +232,6 @@ def test_half_a_sam2_1_is_named(layouts):
         sam2_state(state)
 
 
-def test_the_small_sam2_is_as_large_as_its_authors_state(layouts):
-    official = layouts.empty(layouts.sam2())
+def test_the_small_sam2_is_as_large_as_its_authors_state():
+    official = empty(layouts.sam2(TINY))
     assert sum(t.numel() for t in official.values()) - 256 == 38_962_498  # sam2-base.md
