@@ -13,6 +13,7 @@ from oncoseg.case import Case
 from oncoseg.config import content_key, fill, plain
 from oncoseg.contracts import Dataset, DatasetInfo, Entry, Excluding, Model, ModelInfo, MultiClass, NeuralModel, Telling
 from oncoseg.errors import InputError, OncosegError
+from oncoseg.experiments.choosing import choose
 from oncoseg.experiments.cost import measure_cost
 from oncoseg.experiments.doors import PromptDoor, ScoringDoor
 from oncoseg.experiments.events import Event, Progress, silent
@@ -109,12 +110,14 @@ def run_cell(cell: Cell, output: Path, *, progress: Progress = silent, key: str 
     work = _Work(cell, identity, dataset, folder, progress)
     work.tell(Event("started", total=len(work.entries)))
     spec = _model_spec(work)
+    spec, cell, told = _chosen(work, spec)
+    work = replace(work, cell=cell)
     model = _built(spec, cell.seed)
     scored = _score_all(work, _masks(cell, model, dataset.info.cropped_round_reference))
     if spec is not None and cell.cost:
         write_cost(folder, _cost(work, spec, scored))
     write_jsonl(folder / PREDICTIONS, [s.prediction for s in scored])
-    write_record(folder, _record(work, model, spec, clock))
+    write_record(folder, _record(work, model, spec, clock, told))
     write_jsonl(folder / SCORES, [score for s in scored for score in s.scores])
     return folder
 
@@ -129,6 +132,16 @@ def _model_spec(work: _Work) -> ModelSpec | None:
         if (checkpoint.parent / name).exists():
             shutil.copyfile(checkpoint.parent / name, work.folder / name)
     return replace(spec, weights=checkpoint)
+
+
+def _chosen(work: _Work, spec: ModelSpec | None) -> tuple[ModelSpec | None, Cell, list[str]]:
+    """Model and cell with the options and the threshold chosen on training cases, and what is to be said of it."""
+    if spec is None or not work.cell.choose:
+        return spec, work.cell, []
+    cases = work.identity.sides.choosing
+    choice = choose(work.cell, spec, work.dataset, cases=cases, folder=work.folder, progress=work.tell)
+    spec = replace(spec, options={**spec.options, **choice.options})
+    return spec, replace(work.cell, threshold=choice.threshold), [choice.told]
 
 
 def _built(spec: ModelSpec | None, seed: int) -> Model | None:
@@ -193,7 +206,9 @@ def _no_cost(reason: str) -> Cost:
     return Cost(0, 0, None, "none", None, 0, None, "", (0, 0, 0), "cpu", 1, reason)
 
 
-def _record(work: _Work, model: Model | None, spec: ModelSpec | None, clock: Clock) -> CellRecord:
+def _record(
+    work: _Work, model: Model | None, spec: ModelSpec | None, clock: Clock, told: Sequence[str] = ()
+) -> CellRecord:
     cell, identity = work.cell, work.identity
     info: ModelInfo = READER_INFO if model is None else model.info
     hashes = {"data set": identity.configuration["dataset"]["fingerprint"], "split": identity.sides.fingerprint}
@@ -217,6 +232,7 @@ def _record(work: _Work, model: Model | None, spec: ModelSpec | None, clock: Clo
         cases=len(work.entries),
         notes=[
             *_notes(cell, info, work.dataset.info, hashes["data set"]),
+            *(f"{info.title}: {sentence}" for sentence in told),
             *(f"{info.title}: {sentence}" for sentence in (*_told(model), *_on_structures(model, cell.dataset))),
             *_left_out(work.dataset),
         ],

@@ -73,6 +73,7 @@ def identify(cell: Cell, dataset: Dataset) -> Identity:
         "prompt": plain(cell.prompt),
         "seed": cell.seed,
         "threshold": cell.threshold,
+        **({"choose": plain(cell.choose)} if cell.choose else {}),
         "metrics": list(cell.metrics),
         "protocols": list(cell.protocols),
     }

@@ -24,6 +24,12 @@
     model = ["filled_box", "lite_medsam"]
     prompt = ["box", { use = "box", jitter_mm = 5.0, repeats = 3 }]
 
+    [[cells]]
+    dataset = "lidc"
+    model = "lite_medsam"
+    prompt = "box"
+    choose = { crop_px = [96, 192], threshold = [0.3, 0.5, 0.7] }   # the best on the training patients
+
 A combination that makes no sense (a model that takes no such prompt) stays in the plan with the reason.
 """
 
@@ -45,6 +51,8 @@ from oncoseg.experiments.recipes import in_words, options_by, recipe, training_b
 from oncoseg.experiments.specs import DatasetSpec, ModelSpec, PromptSpec
 from oncoseg.training.settings import TrainConfig
 
+#: What `choose` calls the probability above which a voxel is tumour.
+THRESHOLD = "threshold"
 #: How human readers are called in cells, tables and folders.
 HUMAN_READER = "human reader"
 _NO_PROMPT = PromptSpec()
@@ -66,6 +74,8 @@ class Block:
         fold: of the data set's split.
         seed: of initialisation, training and prompt draws; empty for the matrix's.
         threshold: probability above which a voxel is tumour.
+        choose: values by option of the model, and by `threshold`; the best on the training patients are taken, see
+            `oncoseg.experiments.choosing`.
         human_readers: score each reader against the consensus of the others.
     """
 
@@ -80,6 +90,7 @@ class Block:
     fold: tuple[int, ...] = (0,)
     seed: tuple[int, ...] = ()
     threshold: float = 0.5
+    choose: Mapping[str, Any] = field(default_factory=dict)
     human_readers: bool = False
 
     def __post_init__(self) -> None:
@@ -95,6 +106,9 @@ class Block:
             training_config(self.train, 0)
         for prompt in self.prompt:
             prompt.build()
+        for name, values in self.choose.items():
+            if not isinstance(values, list | tuple) or not values:
+                raise ConfigError(f"[[cells]]: choose.{name} is {values!r}; give a list of values to choose from.")
 
 
 @dataclass(frozen=True)
@@ -108,6 +122,7 @@ class Cell:
         fraction: share of the training patients; 0 when nothing is trained here.
         fold, seed, threshold, metrics, protocols: see `Block` and `Matrix`.
         cost: whether cost is measured.
+        choose: values by name, of which the best on the training patients are taken; empty when nothing is open.
         recipe: sentences on the recipe, repeated in every report; empty without one.
         skipped: why the combination makes no sense; None when it does.
     """
@@ -124,6 +139,7 @@ class Cell:
     metrics: tuple[str, ...] = ()
     protocols: tuple[str, ...] = ("case3d",)
     cost: bool = True
+    choose: Mapping[str, Any] = field(default_factory=dict)
     recipe: tuple[str, ...] = ()
     skipped: str | None = None
 
@@ -207,6 +223,7 @@ class Matrix:
                 seed=seed,
                 threshold=block.threshold,
                 cost=self.cost,
+                choose=block.choose,
                 recipe=told,
                 **shared,
             )
@@ -263,6 +280,10 @@ def why_impossible(cell: Cell) -> str | None:
         return f"{cell.model.name} cannot be trained"
     if cell.trains and not cell.dataset.split.trains:
         return f'all patients of {cell.dataset_id} are tested (split.test = "all"), so none is left for training'
+    if cell.choose and not cell.dataset.split.trains:
+        return f'all patients of {cell.dataset_id} are tested (split.test = "all"), so none is left to choose on'
+    if cell.choose and cell.train is not None and cell.fraction == 0:
+        return "nothing can be chosen on 0 % of the training patients"
     if cell.fold >= max(cell.dataset.split.folds, 1) and cell.dataset.split.file is None:
         return f"the split of {cell.dataset_id} has no fold {cell.fold}"
     return None

@@ -28,6 +28,7 @@ class Sides:
     Attributes:
         train: of the cell's fraction of the training patients; empty when the cell trains nothing.
         validation, test: of the fold.
+        choosing: of the same training patients, when the cell chooses options on them.
         fingerprint: hex SHA-256 of all folds.
     """
 
@@ -35,6 +36,7 @@ class Sides:
     validation: tuple[str, ...]
     test: tuple[str, ...]
     fingerprint: str
+    choosing: tuple[str, ...] = ()
 
 
 def sides(cell: Cell, dataset: Dataset) -> Sides:
@@ -50,11 +52,14 @@ def sides(cell: Cell, dataset: Dataset) -> Sides:
         raise InputError(f"The split of {cell.dataset_id} has {len(splits.folds)} folds from 0 on; got {cell.fold}.")
     fold = splits.folds[cell.fold]
     patients = training_fraction(fold.train, cell.fraction, cell.dataset.split.seed) if cell.trains else ()
+    share = 1.0 if cell.train is None else cell.fraction
+    looked_at = training_fraction(fold.train, share, cell.dataset.split.seed) if cell.choose else ()
     return Sides(
         train=tuple(cases_of(patients, entries)),
         validation=tuple(cases_of(fold.validation, entries)),
         test=tuple(cases_of(fold.test, entries)),
         fingerprint=splits.fingerprint(),
+        choosing=tuple(cases_of(looked_at, entries)),
     )
 
 
