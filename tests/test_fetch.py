@@ -1,4 +1,6 @@
 import hashlib
+import io
+import tarfile
 import zipfile
 
 import pytest
@@ -85,3 +87,43 @@ def test_without_a_network_the_message_names_the_way_out(tmp_path, monkeypatch):
     absent = fetch.Archive("oncoseg-no-such-package", "0", "0" * 64, 1, "none", "a test")
     with pytest.raises(FetchError, match=r"Could not download oncoseg-no-such-package.*Connect to the network"):
         fetch.fetch(absent)
+
+
+@pytest.fixture
+def npm(tmp_path, monkeypatch):
+    """An npm of our own that packs one file, in front of any real one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    packed = tmp_path / "thing-1.0.tgz"
+    with tarfile.open(packed, "w:gz") as archive:
+        info = tarfile.TarInfo("package/data.bin")
+        info.size = len(b"payload")
+        archive.addfile(info, io.BytesIO(b"payload"))
+    program = tmp_path / "bin" / "npm"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\n"
+        f'echo "$@" >> {tmp_path}/calls\n'
+        'while [ "$1" != --pack-destination ]; do shift; done\n'
+        f'/bin/cp {packed} "$2"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    digest = hashlib.sha256(packed.read_bytes()).hexdigest()
+    return fetch.Archive("thing", "1.0", digest, 0.1, "MIT", "a test", client="npm"), program
+
+
+def test_a_package_for_javascript_comes_with_npm_whose_scripts_do_not_run(npm, tmp_path):
+    archive, _ = npm
+    assert fetch.member(archive, "package/data.bin").read_bytes() == b"payload"
+    fetch.member(archive, "package/data.bin")
+    (call,) = (tmp_path / "calls").read_text().splitlines()
+    assert "pack thing@1.0 --ignore-scripts" in call
+    with pytest.raises(FetchError, match="no file package/other"):
+        fetch.member(archive, "package/other")
+
+
+def test_without_npm_the_message_names_the_way_out(npm):
+    archive, program = npm
+    program.unlink()
+    with pytest.raises(FetchError, match=r"comes with npm, which is not on this machine.*Install Node"):
+        fetch.fetch(archive)

