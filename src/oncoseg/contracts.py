@@ -498,6 +498,10 @@ class Replayer(Protocol):
 
     info: SimulatorInfo
 
+    def fingerprint(self) -> str:
+        """Hex SHA-256 that changes with what is recorded; raises InputError when there is no record."""
+        ...
+
     def recorded(self, case: str, draw: int, image: Volume) -> Recorded:
         """What was given for one draw of one case.
 

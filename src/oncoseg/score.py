@@ -30,7 +30,8 @@ class Ledger:
         prompt_source: where the prompts came from; the most informed source when they are mixed.
         boxes, clicks_positive, clicks_negative, scribbles, masks: number of prompts of each type.
         prompted_slices: how many slices at least one prompt touches.
-        jitter_mm: largest displacement applied to boxes from the reference.
+        jitter_mm: largest displacement applied to prompts from the reference, in mm.
+        jitter_px: the same in pixels of a slice, where it was given in those.
         z_extent_known: first and last tumour slice came from the reference.
         crop_centre_known: the image was cropped round the reference.
         silent_slices: slices on which the model was told that there is no tumour.
@@ -57,6 +58,12 @@ class Ledger:
     selected_on_test: bool = False
     cases_dropped: int = 0
     geometry_from_reference: bool = False
+    jitter_px: float = 0.0
+
+    @property
+    def prompts(self) -> int:
+        """Number of prompts for the volume, of all types together."""
+        return self.boxes + self.clicks_positive + self.clicks_negative + self.scribbles + self.masks
 
     @property
     def level(self) -> int:
@@ -88,14 +95,16 @@ class Ledger:
         if not parts:
             return f"{'no prompt' if self.prompt_source == 'none' else self.prompt_source}, level {self.level}"
         jitter = f" {self.jitter_mm:g} mm" if self.jitter_mm else ""
-        return f"{' + '.join(parts)}, {self.prompt_source}{jitter}, level {self.level}"
+        jitter += f" {self.jitter_px:g} px" if self.jitter_px else ""
+        placed = " on errors" if self.error_map_used else ""
+        return f"{' + '.join(parts)}{placed}, {self.prompt_source}{jitter}, level {self.level}"
 
 
 def ledger_of(prompts: Sequence[Prompt], **facts: Any) -> Ledger:
     """Count what a list of prompts gives away.
 
-    Several one-slice boxes from the reference tell the model where the tumour begins and ends, so
-    `z_extent_known` is set for them.
+    One-slice boxes from the reference on several slices of a lesion tell the model where it begins and ends, so
+    `z_extent_known` is set for them. Boxes without a number `lesion` count as those of one.
 
     Args:
         prompts: what the model is given.
@@ -107,7 +116,8 @@ def ledger_of(prompts: Sequence[Prompt], **facts: Any) -> Ledger:
     boxes = [p for p in prompts if isinstance(p, Box)]
     clicks = [p for p in prompts if isinstance(p, Click)]
     slices = {k for p in prompts for k in p.slices}
-    slice_boxes = [b for b in boxes if len(b.slices) == 1 and b.source in ("oracle", "jittered", "simulated user")]
+    told = [b for b in boxes if len(b.slices) == 1 and b.source in ("oracle", "jittered", "simulated user")]
+    boxed = {(b.lesion, b.start[0]) for b in told}
     counted: dict[str, Any] = {
         "prompt_source": source,
         "boxes": len(boxes),
@@ -116,8 +126,9 @@ def ledger_of(prompts: Sequence[Prompt], **facts: Any) -> Ledger:
         "scribbles": sum(isinstance(p, Scribble) for p in prompts),
         "masks": sum(isinstance(p, MaskPrompt) for p in prompts),
         "prompted_slices": len(slices),
-        "jitter_mm": max((b.jitter_mm for b in boxes), default=0.0),
-        "z_extent_known": len(slice_boxes) > 1,
+        "jitter_mm": max((p.jitter_mm for p in prompts if isinstance(p, Box | MaskPrompt)), default=0.0),
+        "jitter_px": max((b.jitter_px for b in boxes), default=0.0),
+        "z_extent_known": len(boxed) > len({lesion for lesion, _ in boxed}),
     }
     return Ledger(**{**counted, **facts})
 
@@ -187,6 +198,31 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Round:
+    """One step of an interactive prediction: what the user said, and how good the answer was.
+
+    Attributes:
+        case, patient, roi: what was predicted.
+        number: 0 for the first prompts, then 1, 2, ... for the corrections.
+        prompts: what was given in this round, as JSON (voxel indices); empty when the user saw nothing to correct.
+        given: number of prompts given so far, this round included.
+        dice: of the prediction after this round, whole volume; None when it is undefined.
+        reason: why it is undefined, None otherwise.
+        seconds: wall time of the model's answer to this round.
+    """
+
+    case: str
+    patient: str
+    roi: str
+    number: int
+    prompts: list[dict[str, Any]]
+    given: int
+    dice: float | None
+    reason: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Cost:
     """What a model costs on a case, measured in a child process of its own.
 
@@ -243,7 +279,7 @@ class Provenance:
     fallbacks: list[str] = field(default_factory=list)
 
 
-def write_jsonl(target: Path, records: Iterable[Score | Prediction]) -> None:
+def write_jsonl(target: Path, records: Iterable[Score | Prediction | Round]) -> None:
     """Write records as JSON Lines, whole."""
     write_text(target, "".join(json.dumps(asdict(r), allow_nan=False) + "\n" for r in records))
 
@@ -255,6 +291,11 @@ def read_scores(source: Path) -> list[Score]:
         InputError: names file and line of anything that is not a score.
     """
     return [fill(Score, r, f"{source}:{n}") for n, r in _read_jsonl(source)]
+
+
+def read_rounds(source: Path) -> list[Round]:
+    """Read a `rounds.jsonl`; raises InputError like `read_scores`. empty where there is no such file."""
+    return [fill(Round, r, f"{source}:{n}") for n, r in _read_jsonl(source)] if source.exists() else []
 
 
 def read_predictions(source: Path) -> list[Prediction]:

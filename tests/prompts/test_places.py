@@ -67,7 +67,7 @@ def test_the_direction_of_a_click_is_drawn(block):
 
 
 def test_a_share_beyond_the_border_is_refused():
-    with pytest.raises(ConfigError, match="off_centre is 1.5"):
+    with pytest.raises(ConfigError, match=r"off_centre is 1\.5"):
         edge_click.build(off_centre=1.5)
 
 

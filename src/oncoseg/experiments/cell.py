@@ -28,6 +28,8 @@ from oncoseg.experiments.store import (
     COSTS,
     MASKS,
     PREDICTIONS,
+    PROMPTS,
+    ROUNDS,
     SCORES,
     SLICES,
     SPEED,
@@ -40,7 +42,7 @@ from oncoseg.experiments.store import (
 from oncoseg.experiments.trained import trained
 from oncoseg.files import read_json, remove_partial, sha256, write_json
 from oncoseg.fingerprint import weights_fingerprint
-from oncoseg.prompt import from_json
+from oncoseg.io.prompts import prompts_from
 from oncoseg.score import Cost, write_jsonl
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ def run_cell(cell: Cell, output: Path, *, progress: Progress = silent, key: str 
     folder = output / folder_name(cell, identity.key)
     if is_finished(folder):
         return folder
-    for stale in (MASKS, SLICES):
+    for stale in (MASKS, SLICES, PROMPTS):
         shutil.rmtree(folder / stale, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     remove_partial(folder)
@@ -117,6 +119,8 @@ def run_cell(cell: Cell, output: Path, *, progress: Progress = silent, key: str 
     if spec is not None and cell.cost:
         write_cost(folder, _cost(work, spec, scored))
     write_jsonl(folder / PREDICTIONS, [s.prediction for s in scored])
+    if cell.prompt.rounds:
+        write_jsonl(folder / ROUNDS, [one for s in scored for one in s.rounds])
     write_record(folder, _record(work, model, spec, clock, told))
     write_jsonl(folder / SCORES, [score for s in scored for score in s.scores])
     return folder
@@ -156,7 +160,7 @@ def _built(spec: ModelSpec | None, seed: int) -> Model | None:
 def _masks(cell: Cell, model: Model | None, cropped: bool) -> Callable[[Case], Iterator[Shown]]:
     if model is None:
         return read_by_people
-    door = PromptDoor(cell.prompt.build(), cell.seed)
+    door = PromptDoor(cell.prompt.build(), cell.seed, cell.prompt.corrector(), cell.prompt.rounds)
     return Predictor(
         model, door, cell.prompt.repeats, cell.threshold, cell.dataset.roi, cropped=cropped, also=cell.dataset.also
     )
@@ -185,7 +189,9 @@ def _cost(work: _Work, spec: ModelSpec, scored: list[Scored]) -> Cost:
     if prediction is None:
         return _no_cost("no case was predicted")
     case = prediction.case.partition("~")[0]
-    given = {name: value for name, value in work.cell.prompt.options.items() if name != "jitter_mm"}
+    asked = work.cell.prompt
+    given = {name: value for name, value in asked.options.items() if name not in ("jitter_mm", "jitter_px")}
+    given |= {"then": asked.then, "rounds": asked.rounds}
     key = content_key([work.identity.configuration[n] for n in _WHAT_COSTS] + [case, work.cell.dataset.roi, given])
     shared = (
         work.folder.parent / COSTS / f"{key[:8]}{'' if work.cell.prompt.info is None else work.cell.prompt.use}.json"
@@ -193,7 +199,7 @@ def _cost(work: _Work, spec: ModelSpec, scored: list[Scored]) -> Cost:
     if shared.exists():
         return fill(Cost, read_json(shared), str(shared))
     image = work.dataset.load(case).image
-    prompts = from_json(prediction.prompts, image)
+    prompts = prompts_from(prediction.prompts, image, folder=work.folder)
     try:
         cost = measure_cost(spec, image, prompts=prompts, case=case)
     except OncosegError as error:

@@ -21,7 +21,8 @@ from oncoseg.config import fill, plain
 from oncoseg.contracts import ComputingElsewhere, Model, NeuralModel
 from oncoseg.experiments.isolation import in_child
 from oncoseg.experiments.specs import ModelSpec
-from oncoseg.prompt import Prompt, from_json, to_json
+from oncoseg.io.prompts import prompts_from, prompts_into
+from oncoseg.prompt import Prompt
 from oncoseg.score import Cost
 from oncoseg.volume import Volume
 
@@ -69,7 +70,7 @@ def measure_cost(
     Args:
         model: which one, with its weights.
         image: what it segments.
-        prompts: what it is given; no mask prompts.
+        prompts: what it is given.
         case: name for the record.
         repeats: timed runs after the one that counts operations and warms up.
         budget_s: no further timed run is begun after this time.
@@ -82,7 +83,7 @@ def measure_cost(
     with tempfile.TemporaryDirectory() as temporary:
         stored = Path(temporary) / "image.npz"
         np.savez(stored, voxels=image.voxels, affine=image.affine)
-        job = CostJob(model, stored, to_json(prompts), case, repeats, budget_s)
+        job = CostJob(model, stored, prompts_into(prompts, Path(temporary), "prompt"), case, repeats, budget_s)
         log = Path(temporary) / "log.txt"
         result = in_child({"what": "cost", "cost": plain(job)}, log=log, threads=threads)
     return fill(Cost, result, "cost of a child process")
@@ -92,7 +93,7 @@ def measure_here(job: CostJob) -> Cost:
     """Measure in this process, which should do nothing else; raises what the model raises."""
     with np.load(job.image, allow_pickle=False) as held:
         image = Volume(held["voxels"], held["affine"])
-    prompts = from_json(job.prompts, image)
+    prompts = prompts_from(job.prompts, image, folder=job.image.parent)
     model = job.model.build()
     if isinstance(model, ComputingElsewhere):
         return _measured_elsewhere(model, image, job)

@@ -1,21 +1,21 @@
 """Two doors to the reference: one for prompts, one for scores. Models never see either.
 
 A reference leaves a case here only. What passes the prompt door is counted in the ledger; in a cell
-without prompts, or with automatic ones, that door stays shut.
+without prompts, with automatic or with recorded ones, that door stays shut.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oncoseg.case import Case
-from oncoseg.contracts import Simulator
+from oncoseg.contracts import AnySimulator, Measured, Proposer, Recorded, Replayer, Simulator
 from oncoseg.errors import InputError
 from oncoseg.evaluation.protocol import protocol as find_protocol
 from oncoseg.evaluation.scoring import score_case
@@ -58,53 +58,109 @@ class PromptDoor:
     """The only way from a reference to a prompt.
 
     Attributes:
-        simulator: plays the user; None for a cell without prompts.
+        simulator: makes the first prompts; None for a cell without prompts.
         seed: of the cell; with the case's name and the draw it decides every random number.
+        corrector: plays the user in the rounds after them.
+        rounds: of corrections.
     """
 
-    simulator: Simulator | None
+    simulator: AnySimulator | None
     seed: int
+    corrector: Simulator | None = None
+    rounds: int = 0
 
     @property
     def sealed(self) -> bool:
-        """Whether the reference stays out of reach."""
-        return self.simulator is None or "automatic" in self.simulator.info.source
+        """Whether the reference stays out of reach of the first prompts."""
+        if self.simulator is None or isinstance(self.simulator, Proposer | Replayer):
+            return True
+        return "automatic" in self.simulator.info.source
+
+    def given(self, case: Case, roi: str, draw: int = 1) -> Recorded:
+        """As `prompts`, with the ledger where the prompts come from a record."""
+        if isinstance(self.simulator, Replayer):
+            return self.simulator.recorded(case.name, draw, case.image)
+        return Recorded(self.prompts(case, roi, draw), None)
 
     def prompts(self, case: Case, roi: str, draw: int = 1) -> list[Prompt]:
         """What the model is given for one draw of one case; equal for every model.
 
         Raises:
             UnknownNameError: when the case lacks the ROI.
-            InputError: when a sealed simulator looks at the reference, or a prompt's source is not what
-                its simulator declares.
+            InputError: when a sealed simulator looks at the reference or finds nothing on the image, a prompt's source
+                is not what its simulator declares, or there is no record of the case.
         """
         if self.simulator is None:
             return []
-        reference = SealedReference(case.image) if self.sealed else case.mask(roi)
-        made = self.simulator(reference, generator(self.seed, case.name, draw))
-        allowed = ("automatic",) if self.sealed else FROM_REFERENCE
+        if isinstance(self.simulator, Replayer):
+            return self.simulator.recorded(case.name, draw, case.image).prompts
+        random = generator(self.seed, case.name, draw)
+        if isinstance(self.simulator, Proposer):
+            made = self.simulator.propose(case.image, random)
+        else:
+            made = self.simulator(SealedReference(case.image) if self.sealed else case.mask(roi), random)
+        if self.sealed and not made:
+            raise InputError(f"{self.simulator.info.name} found nothing to point at on the image of {case.name}.")
+        self._check(made, ("automatic",) if self.sealed else FROM_REFERENCE, self.simulator.info.name)
+        return made
+
+    def correct(
+        self, case: Case, roi: str, shown: Volume, *, first: Sequence[Prompt], draw: int, number: int
+    ) -> list[Prompt]:
+        """What the user says to a prediction; nothing when it is right.
+
+        Args:
+            case: whose image was predicted.
+            roi: mask that is wanted.
+            shown: the prediction, bool.
+            first: the prompts before any correction. Where they do not say which lesion they are about,
+                corrections do not either.
+            draw: of the case, from 1.
+            number: of the round, from 1.
+
+        Raises:
+            InputError: for a door without a corrector, or a source that hides the reference.
+        """
+        if self.corrector is None:
+            raise InputError("Nobody corrects here: give `then` and `rounds` with the prompt.")
+        made = self.corrector(case.mask(roi), generator(self.seed, case.name, draw, number), shown)
+        self._check(made, FROM_REFERENCE, self.corrector.info.name)
+        numbered = any(prompt.lesion is not None for prompt in first)
+        return made if numbered else [replace(prompt, lesion=None) for prompt in made]
+
+    def _check(self, made: Sequence[Prompt], allowed: Sequence[str], name: str) -> None:
         for prompt in made:
             if prompt.source not in allowed:
                 raise InputError(
-                    f"Simulator {self.simulator.info.name} made a prompt with source '{prompt.source}'; "
+                    f"Simulator {name} made a prompt with source '{prompt.source}'; "
                     f"what it is shown allows {', '.join(allowed)}."
                 )
-        return made
 
 
-def ledger(door: PromptDoor, prompts: list[Prompt], image: Volume, *, cropped: bool = False) -> Ledger:
+def ledger(
+    door: PromptDoor, prompts: Sequence[Prompt], image: Volume, *, cropped: bool = False, held: Ledger | None = None
+) -> Ledger:
     """What reached the model; a promptable model that gets no prompt was told that there is no tumour.
 
     Args:
         door: that the prompts came through.
-        prompts: what the model is given.
+        prompts: what the model is given, corrections included.
         image: what it is given them for.
         cropped: the image was cut out round the reference.
+        held: what the prompts owed to the reference when they were recorded; None counts it.
     """
     facts: dict[str, Any] = {"crop_centre_known": cropped}
+    if held is not None and not door.rounds:
+        return replace(held, **facts)
+    facts["error_map_used"] = bool(door.rounds or (held is not None and held.error_map_used))
     if not door.sealed and not prompts:
-        facts |= {"silent_slices": image.shape[0], "prompt_source": "oracle"}
-    return ledger_of(prompts, **facts)
+        facts |= {"silent_slices": image.shape[0], "prompt_source": "oracle", "error_map_used": False}
+    # A click on every slice says where the tumour ends, as a box on every slice does.
+    on_slices = getattr(getattr(door.simulator, "options", None), "per", None) == "slice"
+    counted = ledger_of(prompts, **facts)
+    known = counted.z_extent_known or (on_slices and counted.prompted_slices > 1)
+    known = known or (held is not None and held.z_extent_known)
+    return replace(counted, z_extent_known=known)
 
 
 @dataclass(frozen=True)
@@ -119,6 +175,11 @@ class ScoringDoor:
     roi: str
     metrics: tuple[str, ...]
     protocols: tuple[str, ...]
+
+    def dice(self, reference: Volume, prediction: Volume) -> Measured:
+        """Dice of the whole volume, for the rounds of an interactive prediction."""
+        (score,) = score_case(reference, prediction, case="", patient="", metrics=("dice",))
+        return Measured(score.value, score.reason)
 
     def scores(
         self,
@@ -156,7 +217,7 @@ class ScoringDoor:
         return found
 
 
-def generator(seed: int, case: str, draw: int) -> np.random.Generator:
-    """Random numbers that depend on nothing but the seed, the case's name and the number of the draw."""
+def generator(seed: int, case: str, draw: int, number: int = 0) -> np.random.Generator:
+    """Random numbers that depend on nothing but the seed, the case's name, and the numbers of draw and round."""
     name = int.from_bytes(hashlib.sha256(case.encode()).digest()[:8], "big")
-    return np.random.default_rng([seed, name, draw])
+    return np.random.default_rng([seed, name, draw, *([number] if number else [])])

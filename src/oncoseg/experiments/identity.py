@@ -9,7 +9,7 @@ from typing import Any
 
 from oncoseg import registry
 from oncoseg.config import content_key, plain
-from oncoseg.contracts import Dataset
+from oncoseg.contracts import Dataset, Replayer
 from oncoseg.experiments.matrix import HUMAN_READER, Cell
 from oncoseg.experiments.provenance import code_hash, versions
 from oncoseg.experiments.sides import Sides, sides
@@ -70,7 +70,8 @@ def identify(cell: Cell, dataset: Dataset) -> Identity:
         "roi": cell.dataset.roi,
         **({"also": list(cell.dataset.also)} if cell.dataset.also else {}),
         "fold": cell.fold,
-        "prompt": plain(cell.prompt),
+        "prompt": {**plain(cell.prompt), "options": plain(without_places(cell.prompt.options))},
+        **_record(cell),
         "seed": cell.seed,
         "threshold": cell.threshold,
         **({"choose": plain(cell.choose)} if cell.choose else {}),
@@ -100,6 +101,12 @@ def weights_hash(model: ModelSpec) -> str | None:
     from oncoseg.weights.catalogue import entry
 
     return entry(identifier).member_sha256
+
+
+def _record(cell: Cell) -> dict[str, str]:
+    """Hash of the prompts that are replayed, which a file decides and not its name; empty where none are."""
+    simulator = cell.prompt.build()
+    return {"recorded_prompts": simulator.fingerprint()} if isinstance(simulator, Replayer) else {}
 
 
 def without_places(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,11 @@
     prompt = ["box", { use = "box", jitter_mm = 5.0, repeats = 3 }]
 
     [[cells]]
+    dataset = "phantom"
+    model = "lite_medsam"              # ten corrections, each after a look at the prediction
+    prompt = { use = "centre_click", then = "edt_error", rounds = 10 }
+
+    [[cells]]
     dataset = "lidc"
     model = "lite_medsam"
     prompt = "box"
@@ -48,7 +53,7 @@ from oncoseg.errors import ConfigError, suggest
 from oncoseg.evaluation.protocol import protocol
 from oncoseg.evaluation.scoring import DEFAULT_METRICS, metric
 from oncoseg.experiments.recipes import in_words, options_by, recipe, training_by
-from oncoseg.experiments.specs import DatasetSpec, ModelSpec, PromptSpec
+from oncoseg.experiments.specs import NO_PROMPT, DatasetSpec, ModelSpec, PromptSpec
 from oncoseg.training.settings import TrainConfig
 
 #: What `choose` calls the probability above which a voxel is tumour.
@@ -106,6 +111,7 @@ class Block:
             training_config(self.train, 0)
         for prompt in self.prompt:
             prompt.build()
+            prompt.corrector()
         for name, values in self.choose.items():
             if not isinstance(values, list | tuple) or not values:
                 raise ConfigError(f"[[cells]]: choose.{name} is {values!r}; give a list of values to choose from.")
@@ -276,6 +282,10 @@ def why_impossible(cell: Cell) -> str | None:
     if simulator is not None and not set(simulator.prompts) <= set(info.prompts):
         makes = ", ".join(simulator.prompts)
         return f"{cell.model.name} takes {takes or 'no prompt'}, and {cell.prompt.use} makes {makes}"
+    corrector = cell.prompt.corrector()
+    if corrector is not None and not set(corrector.info.prompts) <= set(info.prompts):
+        makes = ", ".join(corrector.info.prompts)
+        return f"{cell.model.name} takes {takes or 'no prompt'}, and {cell.prompt.then} corrects with {makes}"
     if cell.trains and not info.trainable:
         return f"{cell.model.name} cannot be trained"
     if cell.trains and not cell.dataset.split.trains:
@@ -319,7 +329,10 @@ def _prompt(value: Any, where: str) -> PromptSpec:
     if isinstance(value, str):
         return PromptSpec(value)
     table = dict(_table(value, f"{where}: 'prompt'"))
-    own: dict[str, Any] = {key: table.pop(key) for key in ("use", "repeats") if key in table}
+    own: dict[str, Any] = {key: table.pop(key) for key in ("use", "repeats", "then", "rounds") if key in table}
+    if isinstance(own.get("then"), Mapping):
+        then = dict(own["then"])
+        own |= {"then": then.pop("use", NO_PROMPT), "then_options": then}
     return fill(PromptSpec, {**own, "options": {**table.pop("options", {}), **table}}, f"{where}: 'prompt'")
 
 

@@ -7,20 +7,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from oncoseg.case import TUMOUR, Case
 from oncoseg.contracts import Dataset, Entry, Model, MultiClass
 from oncoseg.errors import FetchError, InputError, OncosegError
+from oncoseg.evaluation.interactive import interactive_scores
+from oncoseg.experiments.coverage import Coverage
 from oncoseg.experiments.doors import PromptDoor, ScoringDoor, ledger
 from oncoseg.experiments.gallery import picture
 from oncoseg.experiments.provenance import without_folders
 from oncoseg.experiments.readers import LEDGER, readings
-from oncoseg.experiments.store import MASKS, SLICES, write_slice
+from oncoseg.experiments.rounds import Conversation, Step, play
+from oncoseg.experiments.store import MASKS, PROMPTS, SLICES, write_slice
 from oncoseg.io.images import write_volume
-from oncoseg.prompt import MaskPrompt, Prompt, to_json
-from oncoseg.score import Ledger, Prediction, Score
+from oncoseg.io.prompts import prompts_into
+from oncoseg.prompt import Prompt
+from oncoseg.score import Ledger, Prediction, Round, Score
 from oncoseg.volume import Volume
 
 _LOG = logging.getLogger(__name__)
@@ -33,10 +38,11 @@ CASE_ERRORS = (OncosegError, OSError, ValueError, ArithmeticError, IndexError, R
 
 @dataclass(frozen=True)
 class Scored:
-    """What came out of one prediction: its record and its scores, none after an error."""
+    """What came out of one prediction: its record and its scores, none after an error; its rounds if it had any."""
 
     prediction: Prediction
     scores: tuple[Score, ...] = ()
+    rounds: tuple[Round, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Shown:
         seconds: wall time of `predict`; None where nothing was computed.
         notes: what the report must say about this prediction.
         others: further structures of the same prediction, name -> (reference without the tumour, mask).
+        steps: the rounds of an interactive prediction, of which `mask` is the last answer.
     """
 
     name: str
@@ -61,6 +68,7 @@ class Shown:
     seconds: float | None = None
     notes: tuple[str, ...] = ()
     others: Mapping[str, tuple[Volume, Volume]] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +84,7 @@ class Predictor:
         cropped: the images were cut out round the reference.
         also: masks that are scored too where the model tells them apart; every mask is then a label of one
             prediction, and the threshold has no part in it.
+        coverage: what of the references the model's window misses; counted while predicting.
     """
 
     model: Model
@@ -85,23 +94,45 @@ class Predictor:
     roi: str
     cropped: bool = False
     also: tuple[str, ...] = ()
+    coverage: Coverage = field(default_factory=Coverage)
 
     def __call__(self, case: Case) -> Iterator[Shown]:
         """One mask a draw; raises what the model, the door or the case raise."""
+        missed: str | None = None
         for draw in range(1, self.repeats + 1):
             name = case.name if self.repeats == 1 else f"{case.name}~{draw}"
-            prompts = self.door.prompts(case, self.roi, draw)
-            given = ledger(self.door, prompts, case.image, cropped=self.cropped)
-            started = time.perf_counter()
+            first, held = self.door.given(case, self.roi, draw)
+            given = ledger(self.door, first, case.image, cropped=self.cropped, held=held)
             silent = given.silent_slices > 0
-            masks = {self.roi: _nothing(case.image)} if silent else self._masks(case.image, prompts)
-            seconds = time.perf_counter() - started
+            prompts, steps, started = tuple(first), (), time.perf_counter()
+            if silent:
+                masks = {self.roi: _nothing(case.image)}
+            elif self.door.rounds:
+                steps = tuple(self._rounds(case, first, draw))
+                prompts = tuple(prompt for step in steps for prompt in step.prompts)
+                given = ledger(self.door, prompts, case.image, cropped=self.cropped, held=held)
+                masks = {self.roi: steps[-1].mask(case.image)}
+            else:
+                masks = self._masks(case.image, first)
+            seconds = sum(s.seconds for s in steps) if steps else time.perf_counter() - started
             reference, mask = case.mask(self.roi), masks.pop(self.roi)
             marked = {roi: _without(case.mask(roi), reference) for roi in masks if roi in case.masks}
             notes = [_SILENT] if silent else []
+            missed = self.coverage.add(self.model, case.image, reference) if draw == 1 else missed
+            notes += [missed] if missed else []
             notes += [f"{roi} is not marked in the case, so it is not scored." for roi in masks if roi not in marked]
             others = {roi: (drawn, masks[roi]) for roi, drawn in marked.items()}
-            yield Shown(name, reference, mask, given, tuple(prompts), seconds, tuple(notes), others)
+            yield Shown(name, reference, mask, given, prompts, seconds, tuple(notes), others, steps)
+
+    def _rounds(self, case: Case, first: list[Prompt], draw: int) -> list[Step]:
+        """The user sees masks and nothing else; the model sees the image and prompts."""
+        model = Conversation(self.model, case.image)
+        return play(
+            lambda prompts: self._thresholded(case.image, model.tell(prompts)),
+            first,
+            lambda shown, number: self.door.correct(case, self.roi, shown, first=first, draw=draw, number=number),
+            rounds=self.door.rounds,
+        )
 
     def _masks(self, image: Volume, prompts: list[Prompt]) -> dict[str, Volume]:
         others = told_apart(self.model, self.also)
@@ -114,8 +145,10 @@ class Predictor:
         return {self.roi: self._mask(image, prompts)}
 
     def _mask(self, image: Volume, prompts: list[Prompt]) -> Volume:
+        return self._thresholded(image, self.model.predict(image, prompts))
+
+    def _thresholded(self, image: Volume, probability: Volume) -> Volume:
         name = self.model.info.full_name
-        probability = self.model.predict(image, prompts)
         image.require_same_grid(probability, f"image and prediction of {name}")
         probability.require_finite(f"The prediction of {name}")
         return image.with_voxels(probability.voxels > self.threshold)
@@ -162,12 +195,14 @@ def score_entry(
 
 
 def _keep(shown: Shown, case: Case, door: ScoringDoor, folder: Path) -> Scored:
+    scores = door.scores(shown.reference, shown.mask, case=shown.name, patient=case.patient, others=shown.others)
     where = f"{MASKS}/{shown.name}.nii.gz"
     write_volume(folder / where, shown.mask)
     write_slice(folder / SLICES / f"{shown.name}.npz", picture(case.image, shown.reference, shown.mask, shown.prompts))
     for roi, (_, mask) in shown.others.items():
         write_volume(folder / MASKS / f"{shown.name}.{roi}.nii.gz", mask)
-    scores = door.scores(shown.reference, shown.mask, case=shown.name, patient=case.patient, others=shown.others)
+    items = prompts_into(shown.prompts, folder, f"{PROMPTS}/{shown.name}")
+    rounds = _rounds_of(shown, items, case, door)
     voxel = case.image.voxel_volume_mm3
     prediction = Prediction(
         case=shown.name,
@@ -175,7 +210,7 @@ def _keep(shown: Shown, case: Case, door: ScoringDoor, folder: Path) -> Scored:
         roi=door.roi,
         ledger=shown.given,
         level=shown.given.level,
-        prompts=to_json(p for p in shown.prompts if not isinstance(p, MaskPrompt)),
+        prompts=items,
         seconds=None if shown.seconds is None else round(shown.seconds, 4),
         mask=where,
         volume_reference_mm3=float(np.count_nonzero(shown.reference.voxels)) * voxel,
@@ -183,7 +218,19 @@ def _keep(shown: Shown, case: Case, door: ScoringDoor, folder: Path) -> Scored:
         facts=dict(case.facts),
         notes=[*case.notes, *shown.notes],
     )
-    return Scored(prediction, tuple(scores))
+    return Scored(prediction, (*scores, *interactive_scores(rounds)), tuple(rounds))
+
+
+def _rounds_of(shown: Shown, items: Sequence[dict[str, Any]], case: Case, door: ScoringDoor) -> list[Round]:
+    """The steps of a prediction as records; `items` are all its prompts as JSON, in their order."""
+    rounds: list[Round] = []
+    given = 0
+    for number, step in enumerate(shown.steps):
+        new, given = items[given : given + len(step.prompts)], given + len(step.prompts)
+        dice, reason = door.dice(shown.reference, step.mask(case.image))
+        seconds = round(step.seconds, 4)
+        rounds.append(Round(shown.name, case.patient, door.roi, number, list(new), given, dice, reason, seconds))
+    return rounds
 
 
 def _failed(entry: Entry, roi: str, error: Exception) -> Prediction:

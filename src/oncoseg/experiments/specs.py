@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from oncoseg import registry
 from oncoseg.case import TUMOUR
-from oncoseg.contracts import Dataset, Model, ModelInfo, Simulator, SimulatorInfo, choose_variant
+from oncoseg.contracts import AnySimulator, Dataset, Model, ModelInfo, Simulator, SimulatorInfo, choose_variant
 from oncoseg.errors import ConfigError, suggest
 from oncoseg.experiments.lungs import WithLungs
 
@@ -96,21 +96,32 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class PromptSpec:
-    """A prompt simulator with its options.
+    """A prompt simulator with its options, and who corrects the predictions made from its prompts.
 
     Attributes:
         use: name on the shelf, "none" for no prompt.
         options: for the simulator's `build`.
         repeats: draws a case; every draw is one prediction, averaged per patient by the report.
+        then: simulator that corrects, "none" when nobody does.
+        then_options: for its `build`.
+        rounds: corrections, each after a prediction.
     """
 
     use: str = NO_PROMPT
     options: Mapping[str, Any] = field(default_factory=dict)
     repeats: int = 1
+    then: str = NO_PROMPT
+    then_options: Mapping[str, Any] = field(default_factory=dict)
+    rounds: int = 0
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise ConfigError(f"prompt {self.use}: repeats is {self.repeats}; give 1 or more.")
+        if self.rounds < 0 or (self.rounds > 0) != (self.then != NO_PROMPT):
+            raise ConfigError(
+                f"prompt {self.use}: rounds is {self.rounds} and then is '{self.then}'; give both, e.g. "
+                'then = "edt_error", rounds = 10, or neither.'
+            )
 
     @property
     def info(self) -> SimulatorInfo | None:
@@ -123,8 +134,10 @@ class PromptSpec:
     @property
     def label(self) -> str:
         """For tables, e.g. "box", "box jitter 5 mm", "none"."""
-        parts = [_in_words(name, value) for name, value in self.options.items() if value not in (0, 0.0)]
-        return " ".join([self.use.replace("_", " "), *parts])
+        first = _with_options(self.use, self.options)
+        if not self.rounds:
+            return first
+        return f"{first}, then {self.rounds} x {_with_options(self.then, self.then_options)}"
 
     @property
     def jitter_mm(self) -> float | None:
@@ -132,12 +145,27 @@ class PromptSpec:
         info = self.info
         return float(self.options.get("jitter_mm", 0.0)) if info is not None and "box" in info.prompts else None
 
-    def build(self) -> Simulator | None:
+    def build(self) -> AnySimulator | None:
         """Make the simulator; None for no prompt."""
         if self.use == NO_PROMPT:
             return None
         module = registry.load("prompts", self.use)
-        simulator: Simulator = _build(module, f"prompt simulator {self.use}", options=self.options)
+        simulator: AnySimulator = _build(module, f"prompt simulator {self.use}", options=self.options)
+        return simulator
+
+    def corrector(self) -> Simulator | None:
+        """Make the simulator that corrects; None when nobody does.
+
+        Raises:
+            ConfigError: for one that does not look at predictions.
+        """
+        if self.then == NO_PROMPT:
+            return None
+        module = registry.load("prompts", self.then)
+        if not module.INFO.corrects:
+            able = [name for name in registry.names("prompts") if registry.load("prompts", name).INFO.corrects]
+            raise ConfigError(f"prompt {self.then} does not look at predictions; give then = {' or '.join(able)}.")
+        simulator: Simulator = _build(module, f"prompt simulator {self.then}", options=self.then_options)
         return simulator
 
 
@@ -199,8 +227,15 @@ def _build(module: ModuleType, what: str, *arguments: Any, options: Mapping[str,
     return module.build(*arguments, **others, **options)
 
 
+def _with_options(use: str, options: Mapping[str, Any]) -> str:
+    parts = [_in_words(name, value) for name, value in options.items() if value not in (0, 0.0)]
+    return " ".join([use.replace("_", " "), *parts])
+
+
 def _in_words(name: str, value: Any) -> str:
     for unit in ("mm", "px"):
         if name.endswith(f"_{unit}"):
             return f"{name.removesuffix(f'_{unit}').replace('_', ' ')} {value:g} {unit}"
+    if isinstance(value, str | Path) and len(Path(value).parts) > 1:  # of a place the end is enough
+        value = "/".join(Path(value).parts[-2:])
     return f"{name.replace('_', ' ')} {value}"

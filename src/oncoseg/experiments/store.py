@@ -9,7 +9,9 @@ run/                        one matrix
   <label>-<key8>/           one cell; key8 = first 8 hex digits of its content key
     cell.json               CellRecord: configuration, labels, model and data set facts
     predictions.jsonl       one Prediction a case
+    rounds.jsonl            one Round a case and round, when users corrected predictions
     masks/<case>.nii.gz, and masks/<case>.<roi>.nii.gz of other structures
+    prompts/<case>.<n>.nii.gz  masks that were prompts, named by predictions.jsonl
     slices/<case>.npz       pictures for the gallery, see `GallerySlice`
     cost.json               Cost
     training.jsonl          one line per validation, when the cell trained
@@ -33,11 +35,12 @@ from numpy.typing import NDArray
 from oncoseg.config import fill, plain
 from oncoseg.errors import InputError
 from oncoseg.files import read_json, write_json, written_whole
-from oncoseg.score import Cost, Prediction, Provenance, Score, read_predictions, read_scores
+from oncoseg.score import Cost, Prediction, Provenance, Round, Score, read_predictions, read_rounds, read_scores
 
 CELL, PREDICTIONS, SCORES, COST = "cell.json", "predictions.jsonl", "scores.jsonl", "cost.json"
 MATRIX, PROVENANCE, SPLITS, TRAINED, COSTS = "matrix.json", "provenance.json", "splits", "trained", "costs"
 MASKS, SLICES, ATTEMPTS = "masks", "slices", "attempts.jsonl"
+ROUNDS, PROMPTS = "rounds.jsonl", "prompts"
 TRAINING, SPEED = "training.jsonl", "speed.jsonl"
 NOT_APPLICABLE = "not_applicable.json"
 
@@ -157,6 +160,7 @@ class CellResult:
     Attributes:
         scores: of the ROI that tables rank by.
         others: of the structures scored beside it, see `experiments.specs.DatasetSpec.also`.
+        rounds: of interactive predictions; empty where nobody corrected.
     """
 
     folder: Path
@@ -167,6 +171,7 @@ class CellResult:
     training: list[dict[str, Any]] = field(default_factory=list)
     speed: list[dict[str, Any]] = field(default_factory=list)
     others: list[Score] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
 
     def gallery(self, case: str) -> GallerySlice | None:
         """The picture of one case, None when the cell has none."""
@@ -254,6 +259,7 @@ def read_cell(folder: Path) -> CellResult:
         training=read_training(folder / TRAINING),
         speed=read_training(folder / SPEED),
         others=[s for s in scores if s.roi in also],
+        rounds=read_rounds(folder / ROUNDS),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from oncoseg.config import fill
 from oncoseg.contracts import Recorded, SimulatorInfo
 from oncoseg.errors import InputError
+from oncoseg.files import require_file, sha256
 from oncoseg.io.prompts import prompts_from, read_prompts
 from oncoseg.score import Prediction, read_predictions
 from oncoseg.volume import Volume
@@ -55,6 +57,24 @@ class Replay:
         prompts = prompts_from(held.prompts, image, folder=self._source.parent, source=self._source)
         # Whether this image was cut out round the reference is not for the record to say.
         return Recorded(prompts, replace(held.ledger, crop_centre_known=False))
+
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of the record with its masks; of all files where it is a folder of prompt files.
+
+        Raises:
+            InputError: when the file is missing.
+        """
+        if self._source is None:
+            files = sorted(path for path in self.options.file.iterdir() if path.is_file())
+        else:
+            require_file(self._source)
+            named = (item["file"] for p in self._predictions.values() for item in p.prompts if item["type"] == "mask")
+            files = [self._source, *(self._source.parent / name for name in sorted(named))]
+        digest = hashlib.sha256()
+        for file in files:
+            require_file(file)
+            digest.update(f"{file.name}\0{sha256(file)}\0".encode())
+        return digest.hexdigest()
 
     @property
     def _source(self) -> Path | None:
