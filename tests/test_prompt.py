@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from oncoseg.prompt import (
     box_from_mm,
     click_from_mm,
     from_json,
+    line_through,
     tight_box,
     to_json,
 )
@@ -83,10 +86,41 @@ def test_mask_prompt_must_lie_on_the_grid_of_the_image(image):
 def test_json_round_trip_keeps_every_prompt(image):
     prompts = [
         Box((1, 2, 3), (4, 5, 6), "jittered", 5.0),
+        Box((1, 2, 3), (4, 5, 6), "jittered", lesion=3, jitter_px=10.0),
         Click((3, 4, 5), positive=False, source="simulated user"),
         Scribble(((1, 1, 1), (2, 2, 2))),
     ]
     assert from_json(to_json(prompts), image) == prompts
+
+
+def test_masks_are_files_beside_the_json(image, tmp_path):
+    from oncoseg.io.prompts import prompts_into, read_prompts
+
+    mask = image.with_voxels(np.zeros(image.shape, bool))
+    mask.voxels[3:5, 4:9, 7] = True
+    prompts = [Click((1, 1, 1), lesion=1), MaskPrompt(mask, "jittered", 4, 2.5)]
+    with pytest.raises(InputError, match="cannot be written as JSON alone"):
+        to_json(prompts)
+    items = prompts_into(prompts, tmp_path, "rough/one")
+    assert items[1] == {
+        "type": "mask", "space": "index", "source": "jittered", "lesion": 4,
+        "file": "rough/one.2.nii.gz", "jitter_mm": 2.5,
+    }  # fmt: skip
+    (tmp_path / "prompts.json").write_text(json.dumps(items))
+    click, rough = read_prompts(tmp_path / "prompts.json", image)
+    assert click == prompts[0]
+    assert np.array_equal(rough.mask.voxels, mask.voxels)
+    assert (rough.source, rough.lesion, rough.jitter_mm) == ("jittered", 4, 2.5)
+    with pytest.raises(InputError, match="no folder here"):
+        from_json(items, image)
+    (tmp_path / "rough" / "one.2.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"prompts\.json: Prompt 2 of 2 .* does not exist"):
+        read_prompts(tmp_path / "prompts.json", image)
+
+
+def test_a_line_joins_its_points():
+    assert line_through([(4, 0, 0), (4, 3, 1), (4, 0, 0)]) == ((4, 0, 0), (4, 1, 0), (4, 2, 1), (4, 3, 1))
+    assert line_through([(1, 2, 3)]) == ((1, 2, 3),)
 
 
 def test_json_in_millimetres_is_placed_on_the_image(image):

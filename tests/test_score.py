@@ -87,3 +87,27 @@ def test_ledger_counts_prompts_and_slices():
 def test_boxes_are_counted_in_english():
     assert Ledger(prompt_source="oracle", boxes=3).label == "3 boxes, oracle, level 2"
     assert Ledger().label == "no prompt, level 0"
+
+
+def test_one_slice_boxes_of_different_lesions_say_nothing_about_where_one_ends():
+    def box(index, lesion):
+        return Box((index, 0, 0), (index + 1, 2, 2), "oracle", lesion=lesion)
+
+    assert not ledger_of([box(2, 1), box(7, 2)]).z_extent_known
+    assert ledger_of([box(2, 1), box(3, 1)]).z_extent_known
+    assert ledger_of([box(2, None), box(7, None)]).z_extent_known
+
+
+def test_every_result_carries_type_source_number_and_jitter():
+    ledger = ledger_of([Box((2, 0, 0), (3, 2, 2), "jittered", jitter_px=10.0), Click((2, 0, 0), source="oracle")])
+    assert (ledger.boxes, ledger.clicks_positive, ledger.prompts, ledger.jitter_px) == (1, 1, 2, 10.0)
+    assert ledger.label == "1 box + 1 positive click, oracle 10 px, level 2"
+
+
+def test_ledgers_of_older_runs_are_read(tmp_path):
+    """Fields that came later have their defaults."""
+    write_jsonl(tmp_path / "p.jsonl", [Prediction("c", "p", "tumour", Ledger(boxes=1), 2, [], 1.0, None)])
+    old = json.loads((tmp_path / "p.jsonl").read_text())
+    del old["ledger"]["jitter_px"]
+    (tmp_path / "p.jsonl").write_text(json.dumps(old) + "\n")
+    assert read_predictions(tmp_path / "p.jsonl")[0].ledger == Ledger(boxes=1)

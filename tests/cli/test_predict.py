@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,15 @@ def test_probabilities_are_written_as_numbers(oncoseg, thorax):
         (["predict", "unet", "{ct}", "--out", "{out}", "--weights", "{no}"], "do not exist"),
         (["predict", "unet", "{ct}", "--out", "{out}"], "knows nothing yet"),
         (["predict", "empty", "{ct}", "--out", "{out}", "--reference", "{ct}"], "go together"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--prompt", "box"], "go together"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--prompt", "lung_box"], "found nothing to point at"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--prompt", "replay"], "--prompts FILE.json"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--scribble", "1,1;2,2"], "--scribble '1,1' must be 3"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--scribble", "1,1,1;99,1,1"], "outside the volume"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--scribble", "-"], "with semicolons"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--scribble", "1,1,1;5,5,1"], "takes no scribble"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--mask", "{ct}"], "takes no mask"),
+        (["predict", "filled_box", "{ct}", "--out", "{out}", "--mask", "{no}"], "does not exist"),
         (["predict", "filled_box", "{ct}", "--out", "{out}", "--mm", "--box", "9000,0,0,9001,1,1"], ""),
         (["predict", "empty", "{ct}", "--out", "{ct}/below.nii.gz"], "not a folder"),
     ],
@@ -194,3 +204,59 @@ def test_a_prompt_file_that_is_no_json_is_named_once(oncoseg, thorax):
         "predict", "filled_box", folder / "ct.nii.gz", "--out", folder / "p.nii.gz", "--prompts", folder / "odd.json"
     )
     assert (result.code, result.err.count("odd.json")) == (2, 1)
+
+
+def test_scribbles_and_masks_are_typed(oncoseg, thorax, monkeypatch):
+    """A model that keeps what it was given, in the order of the command."""
+    from oncoseg.models import filled_box
+    from oncoseg.prompt import MaskPrompt, Scribble
+
+    folder, image, mask = thorax
+    seen = []
+
+    class Keeping:
+        info = replace(filled_box.INFOS[0], prompts=("scribble", "mask"))
+
+        def predict(self, image, prompts=()):
+            seen.extend(prompts)
+            return image.with_voxels(np.zeros(image.shape, np.float32))
+
+    monkeypatch.setattr(filled_box, "build", lambda *a, **k: Keeping())
+    (folder / "prompts.json").write_text(json.dumps([{"type": "mask", "file": "tumour.nii.gz", "lesion": 2}]))
+    start, stop = (",".join(f"{v:.4f}" for v in image.index_to_mm(i)) for i in ((6, 20, 18), (6, 22, 18)))
+    result = oncoseg(
+        "predict", "filled_box", folder / "ct.nii.gz", "--out", folder / "p.nii.gz", "--scribble", "18,20,6;18,22,6;-",
+        "--mask", folder / "tumour.nii.gz", "--prompts", folder / "prompts.json",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "1 scribble + 2 masks, user, level 1" in result.err
+    scribble, rough, listed = seen
+    assert scribble == Scribble(((6, 20, 18), (6, 21, 18), (6, 22, 18)), positive=False)
+    assert isinstance(rough, MaskPrompt)
+    assert np.array_equal(rough.mask.voxels, mask.voxels)
+    assert listed.lesion == 2
+    command = ["--out", folder / "p.nii.gz", "--mm", f"--scribble={start};{stop}"]
+    assert oncoseg("predict", "filled_box", folder / "ct.nii.gz", *command).code == 0
+    assert seen[-1] == Scribble(((6, 20, 18), (6, 21, 18), (6, 22, 18)))
+
+
+def test_a_mask_on_another_grid_is_named(oncoseg, thorax):
+    folder, _, mask = thorax
+    write_volume(folder / "small.nii.gz", mask.crop((0, 0, 0), (5, 20, 20)))
+    command = ["predict", "filled_box", folder / "ct.nii.gz", "--out", folder / "p.nii.gz"]
+    result = oncoseg(*command, "--mask", folder / "small.nii.gz")
+    assert result.code == 2
+    assert "small.nii.gz" in result.err
+    assert "grid" in result.err
+
+
+def test_an_automatic_prompt_needs_no_reference(oncoseg, thorax):
+    folder, *_ = thorax
+    command = ["predict", "filled_box", folder / "ct.nii.gz", "--out", folder / "p.nii.gz", "--prompt", "whole_image"]
+    result = oncoseg(*command)
+    assert result.code == 0, result.err
+    assert "1 box, automatic, level 0" in result.err
+    assert read_mask(folder / "p.nii.gz").voxels.all()
+    refused = oncoseg(*command, "--reference", folder / "tumour.nii.gz")
+    assert refused.code == 2
+    assert "leave --reference away" in refused.err

@@ -54,6 +54,7 @@ def test_an_automatic_simulator_that_peeks_is_refused(case):
 def test_an_automatic_simulator_may_know_the_grid(case):
     prompt = _door("whole_image").prompts(case, "tumour")[0]
     assert prompt.stop == case.image.shape
+    assert _door("whole_image").sealed
     assert SealedReference(case.image).spacing == case.image.spacing
 
 
@@ -77,3 +78,26 @@ def test_prompts_depend_on_seed_case_and_draw_only(case):
     assert door.prompts(case, "tumour", 1) == first
     assert door.prompts(case, "tumour", 2) != first
     assert _door("box", seed=1, jitter_mm=5.0).prompts(case, "tumour", 1) != first
+
+
+def test_a_click_on_every_slice_tells_where_the_tumour_ends(case):
+    def told(use, **options):
+        door = _door(use, **options)
+        return ledger(door, door.prompts(case, "tumour"), case.image).z_extent_known
+
+    assert told("centre_click", per="slice")
+    assert told("box", per="slice")
+    assert told("key_slice", missing=0.0)
+    assert not told("centre_click")
+    assert not told("key_slice")
+    assert not told("random_click", clicks=5)
+
+
+def test_an_automatic_simulator_that_finds_nothing_says_so(case):
+    with pytest.raises(InputError, match="lung_box found nothing to point at on the image of one"):
+        _door("lung_box").prompts(case, "tumour")
+
+
+def test_nobody_corrects_without_being_asked_to(case):
+    with pytest.raises(InputError, match="Nobody corrects"):
+        _door("box").correct(case, "tumour", case.mask(), first=[], draw=1, number=1)

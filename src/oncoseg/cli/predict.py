@@ -27,13 +27,20 @@ def predict(
     click: Annotated[
         list[str] | None, typer.Option(help="i,j,k with an optional ,+ (inside, default) or ,- (outside). Repeatable.")
     ] = None,
-    mm: Annotated[bool, typer.Option("--mm", help="Boxes and clicks are patient LPS mm (x,y,z), not voxels.")] = False,
+    scribble: Annotated[
+        list[str] | None,
+        typer.Option(help="i,j,k;i,j,k;... joined by straight lines, optional ;+ or ;- at the end. Repeatable."),
+    ] = None,
+    mask: Annotated[list[Path] | None, typer.Option(help="A rough mask on the grid of the image. Repeatable.")] = None,
+    mm: Annotated[bool, typer.Option("--mm", help="What is typed is patient LPS mm (x,y,z), not voxels.")] = False,
     prompts: Annotated[
         Path | None,
         typer.Option(help="JSON file of prompts: docs/reference/prompts.md. Its voxels are slice,row,column."),
     ] = None,
     reference: Annotated[Path | None, typer.Option(help="Mask to simulate a prompt from (counted and said).")] = None,
-    prompt: Annotated[str | None, typer.Option(help="Simulator for --reference, see `oncoseg prompts`.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Simulator for --reference, or an automatic one: `oncoseg prompts`.")
+    ] = None,
     label: Annotated[list[int] | None, typer.Option(help="Tumour label(s) in --reference. Repeatable.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write float32 probabilities.")] = False,
     labels: Annotated[
@@ -57,7 +64,8 @@ def predict(
     require_writable(out)
     chosen = open_model(model, weights, parse_settings(settings or []), trained=True)
     volume = read_image(image)
-    given = [*_typed(box or [], click or [], mm, volume), *_from_file(prompts, volume)]
+    given = [*_typed(box or [], click or [], scribble or [], mm=mm, image=volume), *_masks(mask or [], volume)]
+    given += _from_file(prompts, volume)
     given += _simulated(reference, prompt, label, seed, volume, image)
     say(f"{chosen.info.full_name} on {image} {volume.shape}, spacing {in_mm(volume)} mm: {ledger_of(given).label}")
     if labels:
@@ -99,25 +107,36 @@ def _write_labels(model: Model, image: Volume, given: list[Prompt], out: Path) -
     say(f"wrote {out}: {sizes}")
 
 
-def _typed(boxes: list[str], clicks: list[str], mm: bool, image: Volume) -> list[Prompt]:
-    from oncoseg.cli.prompt_text import parse_box, parse_click
+def _typed(boxes: list[str], clicks: list[str], scribbles: list[str], *, mm: bool, image: Volume) -> list[Prompt]:
+    from oncoseg.cli.prompt_text import parse_box, parse_click, parse_scribble
 
     found: list[Prompt] = [parse_box(text, image, mm=mm) for text in boxes]
-    return found + [parse_click(text, image, mm=mm) for text in clicks]
+    found += [parse_click(text, image, mm=mm) for text in clicks]
+    return found + [parse_scribble(text, image, mm=mm) for text in scribbles]
+
+
+def _masks(sources: list[Path], image: Volume) -> list[Prompt]:
+    from oncoseg.errors import GridMismatchError
+    from oncoseg.io.images import read_mask
+    from oncoseg.prompt import MaskPrompt
+
+    made: list[Prompt] = []
+    for source in sources:
+        prompt = MaskPrompt(read_mask(source))
+        try:
+            prompt.require_inside(image)
+        except GridMismatchError as error:
+            raise GridMismatchError(f"--mask {source}: {error}") from error
+        made.append(prompt)
+    return made
 
 
 def _from_file(source: Path | None, image: Volume) -> list[Prompt]:
     if source is None:
         return []
-    from oncoseg.errors import InputError
-    from oncoseg.files import read_json
-    from oncoseg.prompt import from_json
+    from oncoseg.io.prompts import read_prompts
 
-    content = read_json(source)
-    try:
-        return from_json(content, image)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from error
+    return read_prompts(source, image)
 
 
 def _simulated(
@@ -125,12 +144,18 @@ def _simulated(
 ) -> list[Prompt]:
     from oncoseg.errors import InputError
 
-    if (reference is None) != (simulator is None):
-        raise InputError(
-            "--reference and --prompt go together: the mask, and the simulator that makes prompts from it."
-        )
-    if reference is None or simulator is None:
+    if reference is None and simulator is None:
         return []
+    proposed = _proposed(simulator, image, seed)
+    if proposed is not None:
+        if reference is not None:
+            raise InputError(f"{simulator} looks at the image alone; leave --reference away.")
+        return proposed
+    if reference is None or simulator is None:
+        raise InputError(
+            "--reference and --prompt go together: the mask, and the simulator that makes prompts from it. "
+            "Alone, --prompt takes one that needs no mask, such as lung_box."
+        )
     import numpy as np
 
     from oncoseg import registry
@@ -145,3 +170,25 @@ def _simulated(
         )
     say(f"prompts simulated from the reference: {json.dumps([str(p) for p in made[:3]])}{' ...' if made[3:] else ''}")
     return made
+
+
+def _proposed(simulator: str | None, image: Volume, seed: int) -> list[Prompt] | None:
+    """Prompts that are made from the image alone; None for a simulator that needs a reference."""
+    if simulator is None:
+        return None
+    import numpy as np
+
+    from oncoseg import registry
+    from oncoseg.contracts import Proposer
+    from oncoseg.errors import InputError
+
+    if simulator == "replay":
+        raise InputError("replay is for runs; here --prompts FILE.json gives recorded prompts again.")
+    made = registry.load("prompts", simulator).build()
+    if not isinstance(made, Proposer):
+        return None
+    found = made.propose(image, np.random.default_rng(seed))
+    if not found:
+        raise InputError(f"{simulator} found nothing to point at on this image. Give --box or --click yourself.")
+    say(f"prompts found on the image: {json.dumps([str(p) for p in found[:3]])}")
+    return found

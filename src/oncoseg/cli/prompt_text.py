@@ -1,4 +1,4 @@
-"""Boxes and clicks as typed on the command line.
+"""Boxes, clicks and scribbles as typed on the command line.
 
 People read voxel positions in Slicer and ITK-SNAP as (column, row, slice), counted from 0; inside
 oncoseg they are (slice, row, column). The order is turned round here and nowhere else.
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from oncoseg.errors import InputError
-from oncoseg.prompt import Box, Click, box_from_mm, click_from_mm
+from oncoseg.prompt import Box, Click, Scribble, box_from_mm, click_from_mm, line_through
 from oncoseg.volume import Volume
 
 
@@ -33,7 +33,7 @@ def parse_box(text: str, image: Volume, *, mm: bool = False) -> Box:
     return box
 
 
-def parse_click(text: str, image: Volume, *, mm: bool = False) -> Click:
+def parse_click(text: str, image: Volume, *, mm: bool = False, option: str = "--click") -> Click:
     """`i,j,k`, optionally followed by `,+` (inside) or `,-` (outside), checked against the image.
 
     Raises:
@@ -42,15 +42,32 @@ def parse_click(text: str, image: Volume, *, mm: bool = False) -> Click:
     position, positive = text, True
     if text.rstrip().endswith((",+", ",-")):
         position, positive = text.rstrip()[:-2], text.rstrip().endswith("+")
-    numbers = _numbers(position, 3, "--click")
+    numbers = _numbers(position, 3, option)
     if mm:
         click = click_from_mm(numbers, image, positive)
     else:
-        column, row, slice_index = _whole(numbers, text, "--click")
+        column, row, slice_index = _whole(numbers, text, option)
         click = Click((slice_index, row, column), positive)
-    with _naming("--click", text):
+    with _naming(option, text):
         click.require_inside(image)
     return click
+
+
+def parse_scribble(text: str, image: Volume, *, mm: bool = False) -> Scribble:
+    """`i,j,k;i,j,k;...`, optionally followed by `;+` or `;-`: the voxels on straight lines from point to point.
+
+    Raises:
+        InputError: names the text and what is expected.
+    """
+    *points, last = text.strip().split(";")
+    positive = last.strip() != "-"
+    points += [] if last.strip() in ("+", "-", "") else [last]
+    clicks = [parse_click(point, image, mm=mm, option="--scribble") for point in points]
+    if not clicks:
+        raise InputError(
+            f"--scribble '{text}' must be positions with semicolons, e.g. --scribble 140,220,46;150,225,46."
+        )
+    return Scribble(line_through([click.index for click in clicks]), positive)
 
 
 @contextmanager

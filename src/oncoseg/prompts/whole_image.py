@@ -26,17 +26,17 @@ class WholeImageOptions:
 
 
 @dataclass(frozen=True)
-class WholeImageSimulator:
-    """Gives the same box whatever the reference holds, also when it is empty."""
+class WholeImageProposer:
+    """Gives the same box whatever the image shows."""
 
     info: SimulatorInfo = INFO
 
-    def __call__(self, reference: Volume, rng: np.random.Generator, shown: Volume | None = None) -> list[Prompt]:
-        """One box that spans the grid of the reference, whose voxels are not looked at."""
-        return [Box((0, 0, 0), reference.shape, source="automatic")]
+    def propose(self, image: Volume, rng: np.random.Generator) -> list[Prompt]:
+        """One box that spans the grid of the image. `rng` is not used."""
+        return [Box((0, 0, 0), image.shape, source="automatic")]
 
 
-def build(**options: Any) -> WholeImageSimulator:
-    """Make the simulator; it takes no options."""
+def build(**options: Any) -> WholeImageProposer:
+    """Make the proposer; it takes no options."""
     fill(WholeImageOptions, options, "prompt simulator whole_image")
-    return WholeImageSimulator()
+    return WholeImageProposer()
