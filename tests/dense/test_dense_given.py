@@ -10,7 +10,7 @@ from torch import nn
 from oncoseg import registry
 from oncoseg.case import Case
 from oncoseg.dense.building import built
-from oncoseg.dense.given import filled, informed, joined, marked, unmarked
+from oncoseg.dense.given import filled, informed, joined, marked, simulated, unmarked
 from oncoseg.dense.options import DenseOptions, PatchOptions, SliceOptions
 from oncoseg.dense.patches import PatchModel
 from oncoseg.dense.slices import SliceModel
@@ -121,6 +121,15 @@ def test_jitter_moves_the_boxes_of_training_and_repeats():
     samples = [next(model.samples(case, np.random.default_rng(seed))) for seed in (0, 0, 1, 2, 3)]
     np.testing.assert_array_equal(samples[0]["image"], samples[1]["image"])
     assert any((s["image"][1] > 0.5).sum() != (s["classes"] > 0).sum() for s in samples)
+
+
+@pytest.mark.parametrize("per", ["lesion", "slice"])
+def test_training_boxes_are_those_of_the_box_simulator(per):
+    case, jitter = blocks(), 4.0
+    drawn = simulated(case, per, jitter, np.random.default_rng(5))
+    expected = registry.load("prompts", "box").build(per=per, jitter_mm=jitter)(case.mask(), np.random.default_rng(5))
+    assert [(b.start, b.stop) for b in drawn] == [(b.start, b.stop) for b in expected]
+    assert len(drawn) == (2 if per == "lesion" else 5)
 
 
 def test_boxes_pass_augmentation_beside_the_classes():

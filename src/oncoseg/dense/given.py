@@ -15,9 +15,8 @@ from oncoseg.case import TUMOUR, Case
 from oncoseg.contracts import ModelInfo
 from oncoseg.dense.options import Given
 from oncoseg.dense.preparing import kept
-from oncoseg.lesions import Per, regions
+from oncoseg.lesions import Per, Region, regions
 from oncoseg.prompt import Box
-from oncoseg.prompts.box import BoxOptions, BoxSimulator
 from oncoseg.volume import Volume
 
 #: Bit of a class map that carries the boxes through augmentation.
@@ -33,10 +32,24 @@ def informed(info: ModelInfo, given: Given) -> ModelInfo:
 
 
 def simulated(case: Case, per: Per, jitter_mm: float, rng: np.random.Generator) -> list[Box]:
-    """Boxes round the tumour of a case as a user might draw them; the regions are found once for every kept case."""
+    """Boxes round the tumour as a user might draw them: each side displaced by a uniform jitter of its own.
+
+    Equal to those of the simulator `box` for the same generator. A box of a slice stays on it. Regions are found once
+    for every kept case.
+    """
     mask = case.mask(TUMOUR)
     found = kept(case, f"regions by {per}", lambda: regions(mask, per))
-    return BoxSimulator(BoxOptions(per=per, jitter_mm=jitter_mm)).drawn(found, mask, rng)
+    reach = jitter_mm / np.array(mask.spacing) * (0 if per == "slice" else 1, 1, 1)
+    draws = rng.uniform(-1.0, 1.0, (len(found), 2, 3))
+    return [_displaced(r, np.rint(draw * reach), mask.shape) for r, draw in zip(found, draws, strict=True)]
+
+
+def _displaced(region: Region, moved: NDArray[np.float64], shape: Sequence[int]) -> Box:
+    """The box of a region with its (start, stop) sides moved, inside the image; it keeps at least one voxel."""
+    sides = np.sort(np.stack([region.start, region.stop]) + moved.astype(int), axis=0)
+    start = np.clip(sides[0], 0, np.array(shape) - 1)
+    stop = np.clip(sides[1], start + 1, shape)
+    return Box(tuple(start.tolist()), tuple(stop.tolist()), source="jittered" if moved.any() else "oracle")
 
 
 def filled(boxes: Sequence[Box], start: Sequence[int], stop: Sequence[int]) -> NDArray[np.bool_]:
