@@ -182,7 +182,7 @@ def test_an_object_that_is_not_seen_has_no_mask_unless_the_gate_is_open():
 
 
 def remembered(frame, prompted=False):
-    return Memory(frame, prompted, torch.zeros(1, 64, 4, 4), torch.zeros(1, 128), 0.5)
+    return Memory(frame, prompted, torch.zeros(1, 64, 4, 4), torch.zeros(1, 128), 0.5, torch.zeros(1))
 
 
 def test_fifo_recalls_prompted_frames_and_the_six_before():

@@ -19,7 +19,7 @@ class Memory:
         features: (1, 64, s/16, s/16), frame and mask together.
         pointer: (1, width), the object itself.
         quality: the IoU that was expected of the mask.
-        embedding: (width x s/16 x s/16,), the frame alone; None where the bank does not look at it.
+        embedding: (width x s/16 x s/16,), the frame alone, or as its memories have changed it for banks that want that.
     """
 
     frame: int
@@ -27,7 +27,7 @@ class Memory:
     features: Tensor
     pointer: Tensor
     quality: float
-    embedding: Tensor | None = None
+    embedding: Tensor
 
 
 class Query(NamedTuple):

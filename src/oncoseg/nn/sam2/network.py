@@ -113,6 +113,7 @@ class Sam2(nn.Module):
         from transformers import Sam2VideoModel
 
         whole = Sam2VideoModel(config)
+        _begin(whole)
         for name, child in whole.named_children():
             self.add_module(name, child)
         for name, parameter in whole.named_parameters(recurse=False):
@@ -283,6 +284,17 @@ class Sam2(nn.Module):
         parts = stacked.shape[2] // channels
         tokens = stacked.reshape(len(stacked), -1, parts, channels).transpose(1, 2).flatten(0, 1)
         return tokens, when.repeat_interleave(parts, dim=0)
+
+
+def _begin(whole: nn.Module) -> None:
+    """Random weights as the official code begins with: torch's own but in the transformer blocks of the trunk.
+
+    Transformers draws all of them from a normal distribution of 0.02, with which the decoder learns slowly.
+    """
+    for name, module in whole.named_modules():
+        trunk = name.startswith("vision_encoder.backbone.blocks")
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) or (isinstance(module, nn.Linear) and not trunk):
+            module.reset_parameters()
 
 
 def _tokens(features: Tensor) -> Tensor:

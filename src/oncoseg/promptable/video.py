@@ -1,0 +1,325 @@
+"""Networks that follow an object through the slices of a volume as through a video."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from oncoseg.config import plain
+from oncoseg.contracts import ModelInfo
+from oncoseg.errors import InputError
+from oncoseg.inference.accept import accept
+from oncoseg.inference.slices import AxialView, axial_view
+from oncoseg.nn.sam import SlicePrompts
+from oncoseg.nn.sam2.memory import MemoryBank
+from oncoseg.nn.sam2.network import Decoded, Features, Sam2
+from oncoseg.nn.sam2.tracking import Track
+from oncoseg.preprocess.window import window
+from oncoseg.prompt import Prompt
+from oncoseg.promptable.frame import Frame
+from oncoseg.promptable.objects import Asked, objects
+from oncoseg.promptable.options import WINDOWS
+from oncoseg.promptable.video_options import VideoOptions
+from oncoseg.promptable.video_prompts import Wanted, wanted
+from oncoseg.volume import Volume
+
+
+def video_frame(image_size: int) -> Frame:
+    """How SAM 2's heirs look at a slice: 8-bit grey values squashed to a square and normalised as natural images."""
+    return Frame(image_size, fit="squash", interpolation="bicubic", antialias=True, whole=True, colours=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What is known about one object.
+
+    Attributes:
+        wanted: what it was asked with.
+        answers: the network's answer on every slice that it was looked for on.
+    """
+
+    wanted: Wanted
+    answers: Mapping[int, Decoded]
+
+
+class VideoModel:
+    """A SAM 2 with its preprocessing; a model's room adds its memory and its losses.
+
+    Args:
+        info: of the variant.
+        options: how slices become a video.
+        network: SAM 2.
+        bank: makes an empty memory for one object.
+    """
+
+    def __init__(self, info: ModelInfo, options: VideoOptions, network: Sam2, bank: Callable[[], MemoryBank]) -> None:
+        self.info, self.settings, self.network, self.bank = info, options, network, bank
+        self.frame = video_frame(options.image_size)
+
+    def options(self) -> dict[str, Any]:
+        """Everything `build` needs to make this model again, as plain data."""
+        chosen: dict[str, Any] = plain(self.settings)
+        return chosen
+
+    def predict(self, image: Volume, prompts: Sequence[Prompt] = ()) -> Volume:
+        """Probability of tumour on the grid of `image`; zero where no object was followed to.
+
+        Slices are axial whatever the order of the stored axes. Where objects overlap, the larger probability counts.
+
+        Raises:
+            InputError: without a prompt, with one of a type the model does not take, or one that leaves the image.
+        """
+        accept(self.info, image, prompts)
+        return VideoSession(self, image).all(prompts)
+
+    def session(self, image: Volume) -> VideoSession:
+        """Start prompting one image; every slice is embedded once.
+
+        Raises:
+            InputError: for voxels that are not finite numbers.
+        """
+        accept(replace(self.info, prompts=()), image, ())
+        return VideoSession(self, image)
+
+    def grey(self, voxels: NDArray[Any]) -> NDArray[np.float32]:
+        """Voxels as grey values in [0, 1]."""
+        chosen = self.settings.window
+        low, high = chosen if isinstance(chosen, tuple) else WINDOWS[chosen]
+        return window(voxels, low, high)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+
+class VideoSession:
+    """One image prompted step by step; `add` follows only the objects that the new prompt concerns.
+
+    Args:
+        model: answers.
+        image: to segment.
+        view: its slices in another direction than the axial one.
+    """
+
+    def __init__(self, model: VideoModel, image: Volume, view: AxialView | None = None) -> None:
+        self._model, self._image = model, image
+        self._view = view or axial_view(image)
+        self._embeddings: OrderedDict[int, Features] = OrderedDict()
+        self._steps: list[tuple[tuple[Prompt, ...], dict[str, Found]]] = [((), {})]
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """Everything given so far."""
+        return self._steps[-1][0]
+
+    def add(self, prompt: Prompt) -> Volume:
+        """Probability after one more prompt.
+
+        Raises:
+            InputError: for a prompt of a type the model does not take, or outside the image.
+        """
+        accept(self._model.info, self._image, [prompt])
+        before, known = self._steps[-1]
+        prompts = (*before, prompt)
+        self._steps.append((prompts, self._answered(prompts, known)))
+        return self._painted()
+
+    def undo(self) -> Volume:
+        """Probability without the newest prompt; nothing is computed again.
+
+        Raises:
+            InputError: when there is no prompt left to take back.
+        """
+        if len(self._steps) == 1:
+            raise InputError("There is no prompt to take back.")
+        self._steps.pop()
+        return self._painted()
+
+    def reset(self) -> None:
+        """Forget all prompts, keep the embeddings of the image."""
+        del self._steps[1:]
+
+    def all(self, prompts: Sequence[Prompt]) -> Volume:
+        """Probability for prompts that are given together, as the first and only step."""
+        self._steps[1:] = [(tuple(prompts), self._answered(prompts, {}))]
+        return self._painted()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a slice."""
+        _, rows, columns = self._view.volume.shape
+        return rows, columns
+
+    @torch.no_grad()
+    def _answered(self, prompts: Sequence[Prompt], known: Mapping[str, Found]) -> dict[str, Found]:
+        """Every object, as far as nothing new is said about it the way it was found before."""
+        turned = [self._view.prompt(prompt) for prompt in prompts]
+        asked = {
+            name: wanted(own, self._view.volume.shape[0], thick=self._model.settings.thick_box)
+            for name, own in objects(turned).items()
+        }
+        self._model.network.eval()
+        found: dict[str, Found] = {}
+        for name, each in asked.items():
+            before = known.get(name)
+            if before is not None and each.same(before.wanted):
+                found[name] = before
+            elif each.starts or (before is not None and before.answers):
+                found[name] = _Following(self, each, before if self._model.settings.feed else None).found()
+        return found
+
+    def _painted(self) -> Volume:
+        stored = np.zeros(self._image.shape, np.float32)
+        probability = self._view.turned(stored)
+        for found in self._steps[-1][1].values():
+            for index, decoded in found.answers.items():
+                if is_there(decoded):
+                    seen = self._model.frame.back(decoded.logits[0, 0].float(), self.shape).cpu().numpy()
+                    np.maximum(probability[index], seen, out=probability[index])
+        return self._image.with_voxels(stored)
+
+    def features(self, index: int, others: Sequence[int] = ()) -> Features:
+        """Embedding of a slice; `others` will be asked for next and are embedded with it where slices go in batches."""
+        if index not in self._embeddings:
+            new = [index, *(n for n in others if n not in self._embeddings)][: self._model.settings.batch]
+            self._embed(new)
+        self._embeddings.move_to_end(index)
+        return self._embeddings[index].to(torch.float32)
+
+    def _embed(self, indices: Sequence[int]) -> None:
+        model = self._model
+        parts = [model.grey(self._view.volume.voxels[index]) for index in indices]
+        images = torch.stack([model.frame.show(torch.from_numpy(np.ascontiguousarray(part))) for part in parts])
+        embedded = model.network.embed(images.to(model.device))
+        for number, index in enumerate(indices):
+            features = embedded.of(number)
+            self._embeddings[index] = features.to(torch.float16) if model.settings.half else features
+        room = max(1, int(model.settings.keep_megabytes * 1e6 / features.bytes))
+        while len(self._embeddings) > max(room, len(indices)):
+            self._embeddings.popitem(last=False)
+
+    def given(self, asked: Asked, before: Tensor | None) -> SlicePrompts:
+        """What is said on a slice, in pixels of the network's input.
+
+        Args:
+            asked: in voxels.
+            before: logits (1, 1, s/4, s/4) of an earlier mask.
+        """
+        frame, device = self._model.frame, self._model.device
+        box = None if asked.box is None else frame.corners(self.shape, asked.box[1:])
+        dots = [frame.point(self.shape, (dot.row, dot.column)) for dot in asked.dots]
+        mask = before
+        if asked.mask is not None:
+            rough = self.mask(asked) * 20 - 10
+            side = self._model.settings.image_size // 4
+            mask = F.interpolate(rough, size=(side, side), mode="bilinear", antialias=True)
+        return SlicePrompts(
+            None if box is None else torch.tensor([box], dtype=torch.float32, device=device),
+            torch.tensor([dots], dtype=torch.float32, device=device) if dots else None,
+            torch.tensor([[int(dot.positive) for dot in asked.dots]], device=device) if dots else None,
+            mask,
+        )
+
+    def mask(self, asked: Asked) -> Tensor:
+        """The mask that is said on a slice, (1, 1, s, s) of 0 and 1; empty where the object is said to be absent."""
+        drawn = np.zeros(self.shape, bool) if asked.mask is None else asked.mask
+        shown = self._model.frame.show_mask(torch.from_numpy(np.ascontiguousarray(drawn)))
+        return shown[None, None].float().to(self._model.device)
+
+    def track(self) -> Track:
+        """An object that nothing is known about yet."""
+        network, slices = self._model.network, self._view.volume.shape[0]
+        return Track(network, self._model.bank(), self.features, frames=slices)
+
+    def reach(self, each: Wanted) -> range:
+        """The slices on which an object is looked for."""
+        most = int(self._model.settings.reach_mm / self._view.volume.spacing[0])
+        prompted = sorted(each.asked)
+        low, high = max(0, prompted[0] - most), min(self._view.volume.shape[0], prompted[-1] + most + 1)
+        if each.within is not None:
+            low = max(low, min(each.within.start, prompted[0]))
+            high = min(high, max(each.within.stop, prompted[-1] + 1))
+        return range(low, high)
+
+    @property
+    def settings(self) -> VideoOptions:
+        """Of the model."""
+        return self._model.settings
+
+
+@dataclass(eq=False)
+class _Following:
+    """One object on its way through the slices of a session."""
+
+    session: VideoSession
+    wanted: Wanted
+    before: Found | None
+    answers: dict[int, Decoded] = field(default_factory=dict)
+
+    def found(self) -> Found:
+        """Prompted slices first, then the others, up and down from them."""
+        track = self.session.track()
+        for index, asked in self.wanted.starts.items():
+            self.answers[index] = self._prompted(track, index, asked)
+        corrected = {n: a for n, a in self.wanted.asked.items() if n not in self.wanted.starts}
+        if corrected:
+            # What points away from something needs a mask to correct.
+            masks = dict(self.before.answers) if self.before else {}
+            if any(index not in masks for index in corrected) and self.answers:
+                self._followed(track)
+                masks = self.answers | masks
+            self.answers = {n: self.answers[n] for n in self.wanted.starts}
+            track.afresh()
+            for index in (n for n in corrected if n in masks):
+                prompts = self.session.given(corrected[index], masks[index].logits)
+                self.answers[index] = track.prompt(index, prompts, initial=not self.answers)
+        if self.answers:
+            self._followed(track)
+        return Found(self.wanted, dict(sorted(self.answers.items())))
+
+    def _prompted(self, track: Track, index: int, asked: Asked) -> Decoded:
+        before = self.before
+        if index in self.wanted.absent or (asked.mask is not None and asked.box is None and not asked.dots):
+            return track.give(index, self.session.mask(asked))
+        known = before.answers.get(index) if before else None
+        if known is not None and before is not None and asked.same(before.wanted.asked.get(index)):
+            track.again(index, known)
+            return known
+        logits = known.logits.clamp(-32, 32) if known is not None else None
+        return track.prompt(index, self.session.given(asked, logits))
+
+    def _followed(self, track: Track) -> None:
+        """Up from the lowest prompted slice and down from it, each until the object is gone."""
+        prompted = sorted(self.answers)
+        reach = self.session.reach(self.wanted)
+        self._run(track, range(prompted[0] + 1, reach.stop), last=prompted[-1], backwards=False)
+        if self.session.settings.fresh:
+            track.afresh()
+        self._run(track, range(prompted[0] - 1, reach.start - 1, -1), last=prompted[0], backwards=True)
+
+    def _run(self, track: Track, slices: range, *, last: int, backwards: bool) -> None:
+        gone = 0
+        for place, index in enumerate(slices):
+            if index in self.wanted.asked and index in self.answers:
+                gone = 0
+                continue
+            self.session.features(index, slices[place + 1 : place + self.session.settings.batch])
+            self.answers[index] = decoded = track.follow(index, backwards=backwards)
+            gone = 0 if is_there(decoded) else gone + 1
+            beyond = index < last if backwards else index > last
+            if beyond and gone >= self.session.settings.absent_slices:
+                break
+
+
+def is_there(decoded: Decoded) -> bool:
+    """Whether an answer has a mask: the object is seen, and some pixel is inside."""
+    return bool((decoded.logits > 0).any())
