@@ -128,10 +128,13 @@ def prompts_for(info, image, box=TUMOUR):
     return [made[info.prompts[0]]] if info.prompts else []
 
 
-def flipped_box(box, axes):
-    start = [SHAPE[a] - box.stop[a] if a in axes else box.start[a] for a in range(3)]
-    stop = [SHAPE[a] - box.start[a] if a in axes else box.stop[a] for a in range(3)]
-    return replace(box, start=tuple(start), stop=tuple(stop))
+def flipped(prompt, axes):
+    """A box or click at the same place of the image stored the other way."""
+    if isinstance(prompt, Click):
+        return replace(prompt, index=tuple(SHAPE[a] - 1 - i if a in axes else i for a, i in enumerate(prompt.index)))
+    start = [SHAPE[a] - prompt.stop[a] if a in axes else prompt.start[a] for a in range(3)]
+    stop = [SHAPE[a] - prompt.start[a] if a in axes else prompt.stop[a] for a in range(3)]
+    return replace(prompt, start=tuple(start), stop=tuple(stop))
 
 
 def test_info_is_complete(info):
@@ -186,7 +189,7 @@ def test_result_does_not_depend_on_the_direction_in_which_voxels_are_stored(info
     image, axes = thorax(), (0, 1)
     turned = mirrored(image, axes)
     expected = model.predict(image, prompts_for(info, image)).voxels
-    found = model.predict(turned, prompts_for(info, turned, flipped_box(TUMOUR, axes))).voxels
+    found = model.predict(turned, [flipped(prompt, axes) for prompt in prompts_for(info, image)]).voxels
     np.testing.assert_allclose(np.flip(found, axes), expected, atol=1e-4)
 
 

@@ -5,7 +5,6 @@ Cheng et al., SAM-Med2D, 2023 (arXiv 2308.16184).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,7 @@ from oncoseg.contracts import ModelInfo, Recipe
 from oncoseg.nn.sam_adapters import sam_med2d
 from oncoseg.promptable.building import built, seeded
 from oncoseg.promptable.iterating import IteratedOptions, IteratedSliceModel, pixel_frame
-from oncoseg.weights.keymaps import sam_state
-from oncoseg.weights.loading import load_strictly
-from oncoseg.weights.positions import interpolated_positions
+from oncoseg.weights.sam_med2d import load_official
 
 INFOS = (
     ModelInfo(
@@ -57,18 +54,17 @@ RECIPES = {
             "image_size": 128,
             "crop": "prompt",
             "crop_px": 32,
-            "taught_with": "box",
-            "jitter_px": 0.0,
-            "mask_num": 1,
-            "iterations": 1,
+            "jitter_px": 1.0,
+            "mask_num": 2,
+            "iterations": 3,
         },
         training={
             "optimiser": "adam",
             "weight_decay": 0.0,
-            "steps": 60,
-            "batch": 4,
+            "steps": 100,
+            "batch": 2,
             "learning_rate": 1e-3,
-            "validate_every": 20,
+            "validate_every": 50,
         },
     ),
     "paper": Recipe(
@@ -90,9 +86,6 @@ RECIPES = {
     ),
 }
 
-#: What the authors' loader starts anew where SAM's weights for another image size are the beginning.
-_ANEW = re.compile(r"mask_decoder\.(mask_tokens|output_hypernetworks_mlps|iou_prediction_head)\..+")
-
 
 def build(variant: str | None = None, *, weights: Path | None = None, **options: Any) -> IteratedSliceModel:
     """Make a SAM-Med2D.
@@ -100,7 +93,7 @@ def build(variant: str | None = None, *, weights: Path | None = None, **options:
     Args:
         variant: there is none.
         weights: a checkpoint of `oncoseg train`, which brings its options; `sam-med2d_b.pth`; or a SAM of the same
-            size, which is a beginning for training: `told` says what of it is new. None gives random weights.
+            size, which is a beginning for training: what it does not give is told. None gives random weights.
         **options: fields of `Options`.
 
     Raises:
@@ -114,34 +107,8 @@ def build(variant: str | None = None, *, weights: Path | None = None, **options:
         told.extend(load_official(network, state, what))
 
     made = built(_model, INFOS, Options, variants={}, variant=variant, weights=weights, options=options, load=load)
-    made.told = told
+    made.noted += told
     return made
-
-
-def load_official(network: nn.Module, state: Mapping[str, Tensor], what: str) -> list[str]:
-    """Fill a SAM-Med2D from an official file, with or without adapters, or begin it from a SAM's.
-
-    As the authors' loader does it, weights for another image size keep their encoders and transformer; position
-    tables are interpolated, mask tokens, their perceptrons and the head of the expected IoU stay as they were.
-
-    Returns:
-        What of the network the file did not give, in sentences; empty when it gave everything.
-
-    Raises:
-        InputError: with what is missing, unexpected or of another shape.
-    """
-    held, own = sam_state(state), network.state_dict()
-    table = "image_encoder.pos_embed"
-    other_size = table in held and table in own and held[table].shape != own[table].shape
-    adapters = {name for name in own if ".Adapter." in name}
-    kept = set() if adapters & held.keys() else adapters
-    told = [f"{what} holds no adapters: they are random until they are trained."] if kept else []
-    if other_size and kept:
-        kept |= {name for name in own if _ANEW.fullmatch(name)}
-        told.append("Mask tokens, their perceptrons and the head of the expected IoU are random until trained too.")
-    fitted = interpolated_positions({name: t for name, t in held.items() if name not in kept}, network)
-    load_strictly(network, fitted | {name: own[name] for name in kept}, what)
-    return told
 
 
 def _model(info: ModelInfo, options: Options) -> IteratedSliceModel:

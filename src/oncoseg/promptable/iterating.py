@@ -18,24 +18,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oncoseg.case import Case
-from oncoseg.contracts import Sample
+from oncoseg.contracts import ModelInfo, Sample
 from oncoseg.nn.losses import dice_linear, focal, mask_iou
-from oncoseg.nn.sam import SlicePrompts
-from oncoseg.nn.sam_vit import VitSize, sized
+from oncoseg.nn.sam import Sam, SlicePrompts
 from oncoseg.promptable.frame import Frame, Placement
-from oncoseg.promptable.options import PromptedOptions, require
+from oncoseg.promptable.options import require
 from oncoseg.promptable.slices import region
 from oncoseg.promptable.teaching import Taught, TaughtSliceModel, lesions_of
+from oncoseg.promptable.vits import VitOptions
 
 
 @dataclass(frozen=True)
-class IteratedOptions(PromptedOptions):
+class IteratedOptions(VitOptions):
     """Network and training of SAM-Med2D, and of what builds on it.
 
     Attributes:
-        vit: published size of the image encoder.
-        embed_dim, depth, heads: in place of those of `vit`; None keeps them.
-        image_size: side of the network's input in pixels, a multiple of 32.
         adapters: use the adapters of the image encoder; without them it is SAM's own.
         slice_range: minimum and maximum of what is shown become 0 and 255 before it is rounded to whole numbers.
         iterations: steps of correction behind the first one; in one of them and in the last there are no clicks.
@@ -44,16 +41,11 @@ class IteratedOptions(PromptedOptions):
         focal, dice, iou: weights of the three parts of the loss.
     """
 
-    FREE: ClassVar[frozenset[str]] = PromptedOptions.FREE | {"adapters"}
+    FREE: ClassVar[frozenset[str]] = VitOptions.FREE | {"adapters"}
 
-    crop: Literal["prompt", "slice"] = "slice"
     masks: Literal["single", "best", "auto"] = "best"
     taught_with: Literal["box", "lesion box", "click", "box or click"] = "box or click"
     jitter: Literal["outward", "sides", "translate"] = "translate"
-    vit: Literal["b", "l", "h"] = "b"
-    embed_dim: int | None = None
-    depth: int | None = None
-    heads: int | None = None
     image_size: int = 256
     adapters: bool = True
     slice_range: bool = False
@@ -75,11 +67,6 @@ class IteratedOptions(PromptedOptions):
                 "focal , dice and iou must not be negative": min(self.focal, self.dice, self.iou) >= 0,
             },
         )
-
-    @property
-    def size(self) -> VitSize:
-        """Of the image encoder."""
-        return sized(self.vit, embed_dim=self.embed_dim, depth=self.depth, heads=self.heads)
 
 
 @dataclass(frozen=True)
@@ -156,8 +143,16 @@ class IteratedSliceModel(TaughtSliceModel):
     """
 
     settings: IteratedOptions
-    #: What the user should know of the weights.
-    told: Sequence[str] = ()
+
+    def __init__(self, info: ModelInfo, options: IteratedOptions, network: Sam, frame: Frame) -> None:
+        super().__init__(info, options, network, frame)
+        #: What the user should know of the weights.
+        self.noted: list[str] = []
+
+    @property
+    def told(self) -> list[str]:
+        """What reports repeat about the weights and how predictions were computed."""
+        return [*super().told, *self.noted]
 
     def sample(self, case: Case, taught: Taught, rng: np.random.Generator) -> Sample:
         """One image with `mask_num` masks, each with a box and a click of its own.
