@@ -20,7 +20,7 @@ def fetch(
     from oncoseg.fetch import cache_folder
     from oncoseg.weights.catalogue import entries, locate
 
-    weights = {entry.id: entry for entry in entries()}
+    weights = {entry.id: entry for entry in entries() if entry.source.kind != "user"}
     infos = {n: registry.load("datasets", n).INFO for n in registry.names("datasets")}
     data = {name: info for name, info in infos.items() if info.downloads}
     modules = {name: registry.load("models", name) for name in registry.names("models")}

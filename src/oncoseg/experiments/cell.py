@@ -46,7 +46,7 @@ from oncoseg.io.prompts import prompts_from
 from oncoseg.score import Cost, write_jsonl
 
 if TYPE_CHECKING:
-    from oncoseg.weights.catalogue import SeenData
+    from oncoseg.weights.entries import SeenData
 
 #: Parts of a configuration that decide what a prediction costs.
 _WHAT_COSTS = ("code", "model", "variant", "options", "dataset")
@@ -276,17 +276,18 @@ def _left_out(dataset: Dataset) -> list[str]:
 def _status(weights: Path, dataset: str, fingerprint: str) -> SeenData:
     """What is known about a data set in the training of a weights file of the user's."""
     from oncoseg.weights import catalogue
+    from oncoseg.weights.entries import SeenData
     from oncoseg.weights.loading import SAFE_SUFFIX
     from oncoseg.weights.trained import read_checkpoint
 
     digest = weights_fingerprint(weights)
-    for known in catalogue.entries():
-        if known.member_sha256 == digest:
-            return known.status_on(dataset)
+    known = catalogue.recognise(weights, digest)
+    if known is not None:
+        return known.status_on(dataset)
     about = read_checkpoint(weights).about if weights.suffix == SAFE_SUFFIX else None
     if about is not None and about.dataset == fingerprint:
-        return catalogue.SeenData(dataset, "listed", f"{weights.name} was trained on cases of this very data set")
-    return catalogue.SeenData(dataset, "unknown", f"{weights.name} does not say on which cases it was trained")
+        return SeenData(dataset, "listed", f"{weights.name} was trained on cases of this very data set")
+    return SeenData(dataset, "unknown", f"{weights.name} does not say on which cases it was trained")
 
 
 def _seen(info: ModelInfo, dataset: DatasetInfo, line: SeenData) -> list[str]:

@@ -98,9 +98,9 @@ def weights_hash(model: ModelSpec) -> str | None:
     identifier = model.info.weights
     if identifier is None:
         return None
-    from oncoseg.weights.catalogue import entry
+    from oncoseg.weights.catalogue import digest_of
 
-    return entry(identifier).member_sha256
+    return digest_of(identifier)
 
 
 def _record(cell: Cell) -> dict[str, str]:

@@ -52,11 +52,15 @@ class Tensors:
     sha256: str
 
 
-def read_tensors(path: Path) -> Tensors:
+def read_tensors(path: Path, *, keep: bool = True) -> Tensors:
     """Read a weights file without running anything in it.
 
     `.safetensors` is read as it is. A PyTorch file is read by the restricted unpickler and kept as
     safetensors in the user's cache, so that it is unpickled once.
+
+    Args:
+        path: the file.
+        keep: False leaves nothing in the cache.
 
     Raises:
         InputError: when the file is missing, empty, cut off, of another kind, or holds no tensors.
@@ -75,7 +79,8 @@ def read_tensors(path: Path) -> Tensors:
     if kept.exists():
         return Tensors(_read_safetensors(kept)[0], {}, digest)
     state = without_prefixes(_unwrapped(_unpickled(path), path))
-    _keep(state, kept)
+    if keep:
+        _keep(state, kept)
     return Tensors(state, {}, digest)
 
 
