@@ -76,7 +76,7 @@ class MedicalSam2(TaughtVideoModel):
         for axes in ((1, 0, 2), (2, 0, 1)) if everywhere else ():
             view = AxialView(_transposed(axial.volume, axes), axes, (False, False, False))
             found.append(VideoSession(self, axial.volume, view).all(everywhere).voxels)
-        return image.with_voxels(axial.restore(np.mean(found, axis=0, dtype=np.float32)))
+        return image.with_voxels(axial.restore(np.stack(found).mean(axis=0, dtype=np.float32)))
 
     def taught(self, case: Case) -> list[Region]:
         """The tumour as one object, as a label of the released code is."""

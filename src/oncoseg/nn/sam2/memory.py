@@ -129,9 +129,8 @@ class Fifo:
             # Only while training a frame knows of prompts that are yet to come.
             if query.training or ago >= 0:
                 yield memory, ago
-        for ago in range(1, longest):
-            if memory := self._followed.get(query.frame + step * ago):
-                yield memory, ago
+        before = ((self._followed.get(query.frame + step * ago), ago) for ago in range(1, longest))
+        yield from ((memory, ago) for memory, ago in before if memory)
 
     def clear(self) -> None:
         """Forget everything."""

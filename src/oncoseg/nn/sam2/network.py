@@ -94,6 +94,10 @@ class Sam2(nn.Module):
     memory_attention: Any
     memory_encoder: Any
     shared_image_embedding: Any
+    object_pointer_proj: Any
+    mask_downsample: Any
+    temporal_positional_encoding_projection_layer: Any
+    occlusion_spatial_embedding_parameter: Tensor
     no_memory_embedding: Tensor
     no_object_pointer: Tensor
     memory_temporal_positional_encoding: Tensor
@@ -160,7 +164,8 @@ class Sam2(nn.Module):
             num_object_pointer_tokens=len(memory) - len(recalled.frames) * coarse.shape[2] * coarse.shape[3],
         )
         # (1, batch, tokens, width)
-        return attended[0].transpose(1, 2).reshape(coarse.shape)
+        seen: Tensor = attended[0].transpose(1, 2).reshape(coarse.shape)
+        return seen
 
     def decode(
         self, seen: Tensor, features: Features, prompts: SlicePrompts | None = None, *, single: bool = False
