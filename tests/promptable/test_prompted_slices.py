@@ -205,3 +205,19 @@ def test_a_prompt_is_needed(echo, image):
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         PromptedOptions(**options)
+
+
+def test_images_embedded_another_way_are_told(echo, image):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    model = echo(compute="onnxruntime")
+    found = model.predict(image, [BOX])
+    assert model.told == ["Images are embedded by onnxruntime float32, not compared with float32."]
+    np.testing.assert_array_equal(found.voxels > 0.5, echo().predict(image, [BOX]).voxels > 0.5)
+
+
+def test_the_fastest_way_must_keep_the_masks(echo, image):
+    model = echo(compute="fastest")
+    found = model.predict(image, [BOX])
+    assert "times as fast as float32" in model.told[0]
+    np.testing.assert_array_equal(found.voxels > 0.5, echo().predict(image, [BOX]).voxels > 0.5)

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from oncoseg.errors import ConfigError, InputError
-from oncoseg.inference import on_openvino
+from oncoseg.inference import on_onnxruntime, on_openvino
 from oncoseg.inference.trial import Backend, require_bfloat16
 
+Library = Backend | Literal["onnxruntime"]
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels-first", "channels-last"]
 Runner = Callable[[Tensor], Tensor]
@@ -32,12 +33,12 @@ class Running:
 
     Attributes:
         precision: of convolutions and matrix products; logits are float32 always.
-        backend: the library; OpenVINO is the optional extra `openvino`, for CPUs.
+        backend: the library; OpenVINO and ONNX Runtime are the optional extras `openvino` and `onnx`, for CPUs.
         layout: of tensors in memory, for torch; OpenVINO chooses its own.
     """
 
     precision: Precision = "float32"
-    backend: Backend = "torch"
+    backend: Library = "torch"
     layout: Layout = "channels-first"
 
     @property
@@ -110,6 +111,11 @@ def runner(network: nn.Module, running: Running = Running()) -> Runner:
     Raises:
         ConfigError: when this machine or this installation cannot compute so; says why.
     """
+    if running.backend == "onnxruntime":
+        on_onnxruntime.require()
+        if running.precision == "bfloat16":
+            raise ConfigError("ONNX Runtime computes in float32 here. Leave bfloat16 away, or take torch for it.")
+        return made(network, running)
     if running.backend == "openvino":
         on_openvino.require()
     if running.precision == "bfloat16" and _device(network).type == "cpu":
@@ -121,9 +127,11 @@ def made(network: nn.Module, running: Running) -> Runner:
     """`runner` without asking whether the machine computes in bfloat16; it may end the process."""
     device = _device(network)
     shared = _sharing_weights(network).eval()
-    if running.backend == "openvino":
+    if running.backend != "torch":
         if device.type != "cpu":
-            raise ConfigError(f"OpenVINO computes on the CPU; the network is on {device}. Use the back end torch.")
+            raise ConfigError(f"{running.backend} computes on the CPU; the network is on {device}. Use torch.")
+        if running.backend == "onnxruntime":
+            return on_onnxruntime.compiled(shared, threads=torch.get_num_threads())
         return on_openvino.compiled(shared, precision=running.precision, threads=torch.get_num_threads())
     last = running.layout == "channels-last"
     half = running.precision == "bfloat16"

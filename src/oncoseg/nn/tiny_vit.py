@@ -163,7 +163,8 @@ class WindowBlock(nn.Module):
         # as in the official code; the weights were trained that way.
         batch, rows, columns, width = pixels.shape
         side = self.window
-        down, across = -(-rows // side), -(-columns // side)
+        # Rounded up with positive numbers alone: exported to ONNX, a division rounds towards zero.
+        down, across = (rows + side - 1) // side, (columns + side - 1) // side
         padded = functional.pad(pixels, (0, 0, 0, across * side - columns, 0, down * side - rows))
         windows = padded.view(batch, down, side, across, side, width).transpose(2, 3)
         attended: Tensor = self.attn(windows.reshape(-1, side * side, width))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from oncoseg.config import plain
 from oncoseg.errors import ConfigError
 from oncoseg.inference.rectangles import Taper
+from oncoseg.promptable.computing import Compute
 
 #: HU that become 0 and 1: widths and levels 1500 and -160, 400 and 40, 250 and 50.
 WINDOWS = {"lung": (-910.0, 590.0), "soft": (-160.0, 240.0), "mediastinum": (-75.0, 175.0)}
@@ -35,6 +36,7 @@ class PromptedOptions:
             with the box round the mask before it, until nothing is found.
         reach_mm: furthest that `propagate` goes from a prompted slice.
         batch: slices at a time.
+        compute: library and number format that images are embedded with, see `oncoseg.promptable.computing`.
         trained: which part learns: `all`, or the `decoder` behind a frozen image encoder, whose embeddings are then
             computed once.
         taught_with: prompts of training slices: `box` round the tumour on the slice, `lesion box` round the whole
@@ -46,7 +48,10 @@ class PromptedOptions:
 
     #: Options that say how to predict; weights do not depend on them, and a checkpoint's may be changed.
     FREE: ClassVar[frozenset[str]] = frozenset(
-        {"window", "crop", "crop_px", "crop_mm", "taper", "margin_px", "masks", "feed", "spread", "reach_mm", "batch"}
+        {
+            *("window", "crop", "crop_px", "crop_mm", "taper", "margin_px", "masks", "feed", "spread", "reach_mm"),
+            *("batch", "compute"),
+        }
     )
 
     window: WindowName | tuple[float, float] = "lung"
@@ -60,6 +65,7 @@ class PromptedOptions:
     spread: Literal["prompted", "propagate"] = "prompted"
     reach_mm: float = 60.0
     batch: int = 1
+    compute: Compute = "float32"
     trained: Literal["all", "decoder"] = "all"
     taught_with: Literal["box", "lesion box", "click", "box or click"] = "box"
     jitter: Literal["outward", "sides", "translate"] = "outward"

@@ -23,6 +23,7 @@ from oncoseg.inference.slices import axial_view
 from oncoseg.nn.sam import Sam, SlicePrompts
 from oncoseg.preprocess.window import window
 from oncoseg.prompt import Prompt
+from oncoseg.promptable.computing import Embedding
 from oncoseg.promptable.frame import Frame
 from oncoseg.promptable.objects import Asked, by_slice, objects
 from oncoseg.promptable.options import WINDOWS, PromptedOptions
@@ -76,6 +77,12 @@ class PromptedSliceModel:
 
     def __init__(self, info: ModelInfo, options: PromptedOptions, network: Sam, frame: Frame) -> None:
         self.info, self.settings, self.network, self.frame = info, options, network, frame
+        self.embedding = Embedding(network, options.compute)
+
+    @property
+    def told(self) -> list[str]:
+        """What reports repeat about how predictions were computed."""
+        return self.embedding.told
 
     def options(self) -> dict[str, Any]:
         """Everything `build` needs to make this model again, as plain data."""
@@ -231,7 +238,7 @@ class SliceSession:
         parts = [self._grey(self._axial.volume.voxels[region(index, crop)]) for index, crop in places]
         images = torch.stack([self._model.frame.show(torch.from_numpy(np.ascontiguousarray(p))) for p in parts])
         images = images.to(self._model.device).contiguous(memory_format=torch.channels_last)
-        return list(self._model.network.embed(images).split(1))
+        return list(self._model.embedding(images).split(1))
 
     @torch.inference_mode()
     def _decoded(self, batch: Mapping[Place, tuple[Asked, Crop, Found | None]]) -> dict[Place, Found]:

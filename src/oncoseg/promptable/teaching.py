@@ -93,7 +93,7 @@ class TaughtSliceModel(PromptedSliceModel):
         rectangle = self.rectangle(taught)
         crop = self.crop(rectangle, case.image)
         shape = (crop.bottom - crop.top, crop.right - crop.left)
-        grey = np.ascontiguousarray(case.image.voxels[region(taught.index, crop)])
+        grey = np.array(case.image.voxels[region(taught.index, crop)])  # a copy: mapped files cannot be written to
         inside = np.ascontiguousarray(taught.mask[crop.top : crop.bottom, crop.left : crop.right])
         moved = [edge - offset for edge, offset in zip(rectangle[1:], (crop.top, crop.left) * 2, strict=True)]
         pixels = np.argwhere(inside)
