@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from oncoseg import __version__
-from oncoseg.cli import bench, convert, data, demo, evaluate, fetch, lungs, predict, report, shelves, train
+from oncoseg.cli import bench, convert, data, degrade, demo, evaluate, fetch, lungs, predict, report, shelves, train
 from oncoseg.errors import OncosegError
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ app.command("lungs", rich_help_panel=_WORK)(lungs.lungs)
 app.add_typer(data.app, name="data", rich_help_panel=_WORK)
 app.command("train", rich_help_panel=_COMPARE)(train.train)
 app.command("bench", rich_help_panel=_COMPARE)(bench.bench)
+app.command("degrade", rich_help_panel=_COMPARE)(degrade.degrade)
 app.command("report", rich_help_panel=_COMPARE)(report.report)
 
 

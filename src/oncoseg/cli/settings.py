@@ -26,13 +26,7 @@ def open_model(name: str, weights: Path | None, options: Mapping[str, Any], *, t
         UnknownNameError: for a name that is neither.
         InputError: for weights that are missing or do not fit.
     """
-    checkpoint = checkpoint_of(name)
-    if checkpoint is not None:
-        if weights is not None:
-            raise InputError(f"{name} is a checkpoint already; leave --weights out or give the model's name.")
-        name, weights = _described(checkpoint), checkpoint
-    if weights is not None and not weights.exists():
-        raise InputError(f"Weights {weights} do not exist. Check the path.")
+    name, weights = named_model(name, weights)
     base, variant = registry.split_variant(name)
     module = registry.load("models", base)
     info = choose_variant(module.INFOS, variant)
@@ -48,6 +42,22 @@ def open_model(name: str, weights: Path | None, options: Mapping[str, Any], *, t
         weights = locate(published, say)
     model: Model = module.build(variant, weights=weights, **options)
     return model
+
+
+def named_model(name: str, weights: Path | None) -> tuple[str, Path | None]:
+    """The name of a model with its variant, and its weights file: what `name` says, which may be a checkpoint.
+
+    Raises:
+        InputError: for weights that are missing or given twice, or a checkpoint that does not say whose it is.
+    """
+    checkpoint = checkpoint_of(name)
+    if checkpoint is not None:
+        if weights is not None:
+            raise InputError(f"{name} is a checkpoint already; leave --weights out or give the model's name.")
+        return _described(checkpoint), checkpoint
+    if weights is not None and not weights.exists():
+        raise InputError(f"Weights {weights} do not exist. Check the path.")
+    return name, weights
 
 
 def checkpoint_of(name: str) -> Path | None:

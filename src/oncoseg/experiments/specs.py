@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Mapping
@@ -134,10 +135,10 @@ class PromptSpec:
     @property
     def label(self) -> str:
         """For tables, e.g. "box", "box jitter 5 mm", "none"."""
-        first = _with_options(self.use, self.options)
+        first = _with_options(self.use, self.options, self.build())
         if not self.rounds:
             return first
-        return f"{first}, then {self.rounds} x {_with_options(self.then, self.then_options)}"
+        return f"{first}, then {self.rounds} x {_with_options(self.then, self.then_options, self.corrector())}"
 
     @property
     def jitter_mm(self) -> float | None:
@@ -227,8 +228,11 @@ def _build(module: ModuleType, what: str, *arguments: Any, options: Mapping[str,
     return module.build(*arguments, **others, **options)
 
 
-def _with_options(use: str, options: Mapping[str, Any]) -> str:
-    parts = [_in_words(name, value) for name, value in options.items() if value not in (0, 0.0)]
+def _with_options(use: str, options: Mapping[str, Any], simulator: AnySimulator | None) -> str:
+    """A simulator with those of its options that are not as they would be anyway."""
+    chosen = getattr(simulator, "options", None)
+    usual = {f.name: f.default for f in dataclasses.fields(chosen)} if dataclasses.is_dataclass(chosen) else {}
+    parts = [_in_words(name, value) for name, value in options.items() if value != usual.get(name, 0)]
     return " ".join([use.replace("_", " "), *parts])
 
 
