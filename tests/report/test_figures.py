@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from oncoseg.report.figures import Bubble, Cloud, Line, cost_plot, jitter_plot, strip_plot, volume_plot
+from oncoseg.report.figures import Bubble, Cloud, Line, cost_plot, curve_plot, strip_plot, volume_plot
 
 
 def cloud(label, count, kind="model"):
@@ -55,8 +55,8 @@ def test_hostile_labels_are_escaped():
 
 def test_null_baselines_are_dashed():
     lines = [Line("unet", "model", (0, 5), (0.8, 0.7)), Line("ellipsoid", "null", (0, 5), (0.7, 0.4))]
-    assert jitter_plot(lines, "Dice", "a").count("stroke-dasharray") >= 1
-    assert "stroke-dasharray" not in jitter_plot(lines[:1], "Dice", "a")
+    assert curve_plot(lines, "Dice", "a", x_label="mm").count("stroke-dasharray") >= 1
+    assert "stroke-dasharray" not in curve_plot(lines[:1], "Dice", "a", x_label="mm")
 
 
 def test_names_in_the_cost_plot_do_not_overlap():

@@ -102,7 +102,7 @@ def test_ledger_is_told_in_words(groups_of, planned):
         "prompt source: jittered",
         "1 box a case",
         "9 prompted slices a case",
-        "boxes displaced by up to 5 mm",
+        "prompts displaced by up to 5 mm",
         "image cropped round the reference",
     ]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from oncoseg.experiments.store import CellResult
 from oncoseg.report.estimates import summary_of, why_no_interval
@@ -73,6 +74,18 @@ def rows_csv(rows: Sequence[CostRow | FailureRow | UndefinedRow]) -> str:
         return ""
     names = [f.name for f in dataclasses.fields(rows[0])]
     return _write_csv([names, *(["" if (v := getattr(r, n)) is None else str(v) for n in names] for r in rows)])
+
+
+def dicts_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows of the same names as CSV, undefined values empty; "" for no rows."""
+    held = list(rows)
+    if not held:
+        return ""
+    return _write_csv([list(held[0]), *([_written(value) for value in row.values()] for row in held)])
+
+
+def _written(value: Any) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _by_prediction(scores: Iterable[Score]) -> dict[tuple[str, str, str, str], list[Score]]:

@@ -162,8 +162,8 @@ def volume_plot(clouds: Sequence[Cloud], metric: str, slug: str) -> str:
     )
 
 
-def jitter_plot(lines: Sequence[Line], metric: str, slug: str) -> str:
-    """Mean metric against the displacement of the prompt box in mm, one line a model; SVG text."""
+def curve_plot(lines: Sequence[Line], metric: str, slug: str, *, x_label: str) -> str:
+    """Mean metric against something that was varied, one line a model; SVG text."""
 
     def draw(figure: Figure) -> list[_Tip]:
         axes = figure.subplots()
@@ -172,16 +172,16 @@ def jitter_plot(lines: Sequence[Line], metric: str, slug: str) -> str:
             axes.plot(line.x, line.y, label=line.label, markersize=6, linewidth=1.8, **style)
             if line.low and len(lines) <= BANDS_UP_TO:
                 axes.fill_between(line.x, line.low, line.high, color=style["color"], alpha=0.10, linewidth=0)
-            names = [f"{x:g} mm: {number(y)}" for x, y in zip(line.x, line.y, strict=True)]
+            names = [f"{x:g}: {number(y)}" for x, y in zip(line.x, line.y, strict=True)]
             tips += _tips(axes, names, line.x, line.y, line.label)
         axes.set_xticks(sorted({x for line in lines for x in line.x}))
         axes.set_ylim(0, 1.02)
-        axes.set_xlabel("largest displacement of the box (mm)")
+        axes.set_xlabel(x_label)
         axes.set_ylabel(f"mean {metric}")
         figure.legend(loc="outside right upper", fontsize=9, handlelength=2.6)
         return tips
 
-    return _svg(draw, slug, size=(8.2, 3.6), alt=f"Mean {metric} against box displacement, one line a model")
+    return _svg(draw, slug, size=(8.2, 3.6), alt=f"Mean {metric}, one line a model, against: {x_label}")
 
 
 def cost_plot(bubbles: Sequence[Bubble], metric: str, slug: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -239,11 +239,14 @@ def by_jitter(groups: Iterable[Group]) -> dict[str, dict[float, Entrant]]:
     curves = {names: dict(sorted(at.items())) for names, at in found.items() if len(at) > 1}
     holders = Counter(label for label, _ in curves)
     several = {label if holders[label] == 1 else f"{label}, {prompt}": at for (label, prompt), at in curves.items()}
-    cases = [set(e.by_case(PRIMARY)) for at in several.values() for e in at.values()]
+    return on_common_cases(several)
+
+
+def on_common_cases(curves: Mapping[str, Mapping[float, Entrant]]) -> dict[str, dict[float, Entrant]]:
+    """Curves with every entrant cut down to the cases that all of them have; whole when there is no such case."""
+    cases = [set(e.by_case(PRIMARY)) for at in curves.values() for e in at.values()]
     common = set.intersection(*cases) if cases else set()
-    if not common:
-        return several
-    return {label: {x: e.on_cases(common) for x, e in at.items()} for label, at in several.items()}
+    return {label: {x: e.on_cases(common) if common else e for x, e in at.items()} for label, at in curves.items()}
 
 
 def label_cells(results: Iterable[CellResult]) -> dict[str, str]:
@@ -271,7 +274,10 @@ def ledger_words(predictions: Iterable[Prediction]) -> list[str]:
             words.append(f"{_span(counts)} {forms[max(counts) > 1]} a case")
     jitter = max(ledger.jitter_mm for ledger in ledgers)
     if jitter:
-        words.append(f"boxes displaced by up to {jitter:g} mm")
+        words.append(f"prompts displaced by up to {jitter:g} mm")
+    pixels = max(ledger.jitter_px for ledger in ledgers)
+    if pixels:
+        words.append(f"prompts displaced by up to {pixels:g} px")
     return words + [text for name, text in _FLAGS.items() if any(getattr(ledger, name) for ledger in ledgers)]
 
 

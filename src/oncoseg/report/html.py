@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from oncoseg.evaluation.protocol import protocol
 from oncoseg.evaluation.statistics import FEW
 from oncoseg.experiments.store import CellResult, read_run
 from oncoseg.files import write_text
-from oncoseg.report import downloads, figures, plots, statements, tables
+from oncoseg.report import degradation, downloads, figures, interaction, plots, statements, tables
 from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.groups import LEVEL_WORDS, PRIMARY, Entrant, Group, by_dataset, ledger_words, make_groups
 from oncoseg.report.pictures import Strip, gallery
@@ -47,12 +47,13 @@ class GroupPart:
     protocols: plots.Numbers | None
     pooled: list[str]
     structures: StructureTable | None
+    clicks: plots.Numbers | None
     plots: list[plots.Plot]
 
 
 @dataclass(frozen=True)
 class DatasetPart:
-    """One data set: its tables, the degradation curve and the gallery."""
+    """One data set: its tables, the degradation curves and the gallery."""
 
     name: str
     slug: str
@@ -60,7 +61,7 @@ class DatasetPart:
     synthetic: bool
     facts: list[tuple[str, str]]
     groups: list[GroupPart]
-    jitter: plots.Plot | None
+    degradations: list[degradation.Degradation]
     strips: list[Strip]
     strips_left_out: int
 
@@ -139,6 +140,7 @@ def _dataset_part(groups: list[Group], position: int) -> DatasetPart:
     info = some.record.dataset_info
     key = groups[0].key
     strips, left_out = gallery(groups)
+    worse = degradation.worse_prompts(groups)
     wanted = (("licence", "licence"), ("modality", "modality"), ("doi", "DOI"))
     return DatasetPart(
         name=key.dataset,
@@ -146,20 +148,20 @@ def _dataset_part(groups: list[Group], position: int) -> DatasetPart:
         title=str(info.get("title") or key.dataset),
         synthetic=bool(info.get("synthetic")),
         facts=[("mask", key.roi), *((word, str(info[k])) for k, word in wanted if info.get(k))],
-        groups=[_group_part(g) for g in groups],
-        jitter=plots.jitter_plot(groups, f"dataset-{position}-jitter"),
+        groups=[_group_part(g, worse) for g in groups],
+        degradations=degradation.degradations(groups, f"dataset-{position}"),
         strips=strips,
         strips_left_out=left_out,
     )
 
 
-def _group_part(group: Group) -> GroupPart:
+def _group_part(group: Group, worse: Collection[str]) -> GroupPart:
     rows = tables.leaderboard(group)
     entrants = group.entrants or group.humans
     patients = [r.primary.patients for r in rows]
-    drawn = [plots.case_plot(group, rows)]
-    if not group.key.jitter_mm:
-        # Displaced boxes have the degradation curve; their other plots would repeat those of the exact box.
+    drawn = [interaction.rounds_plot(group), plots.case_plot(group, rows)]
+    if not group.key.jitter_mm and group.key.prompt not in worse:
+        # Worse prompts have the degradation curve; their other plots would repeat those of the exact ones.
         drawn += [plots.volume_plot(group, rows), plots.cost_plot(group)]
     return GroupPart(
         group=group,
@@ -174,6 +176,7 @@ def _group_part(group: Group) -> GroupPart:
         protocols=_protocol_numbers(group, rows),
         pooled=[p for p in _protocols(group.entrants) if _mean_of_cases(p) is None],
         structures=structure_table(group),
+        clicks=interaction.clicks_table(group),
         plots=[plot for plot in drawn if plot is not None],
     )
 
@@ -247,6 +250,8 @@ def _downloads(results: Sequence[CellResult], groups: Sequence[Group]) -> list[D
         "scores.csv": downloads.scores_csv(results),
         "leaderboard.csv": downloads.leaderboard_csv(groups),
         "structures.csv": downloads.structures_csv(groups),
+        "rounds.csv": downloads.dicts_csv(interaction.rows(results)),
+        "degradation.csv": downloads.dicts_csv(degradation.rows(by_dataset(groups))),
         "cost.csv": downloads.rows_csv(tables.cost_rows(groups)),
         "undefined.csv": downloads.rows_csv(tables.undefined_rows(groups)),
     }

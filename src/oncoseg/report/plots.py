@@ -6,12 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from oncoseg.experiments.store import CellResult
 from oncoseg.report import figures
 from oncoseg.report.estimates import summary_of
-from oncoseg.report.groups import PRIMARY, Entrant, Group, base_case, by_jitter
+from oncoseg.report.groups import PRIMARY, Entrant, Group, base_case
 from oncoseg.report.tables import LeaderboardRow, Shown, magnitude, number
 
 #: The metric all plots show, in words.
@@ -68,26 +66,6 @@ def volume_plot(group: Group, order: Sequence[LeaderboardRow]) -> Plot | None:
     rows = tuple((Shown(None, c), Shown(v, number(v, "mL"))) for c, v in sorted(volumes.items()))
     numbers = Numbers(("case", "tumour volume"), rows)
     return Plot(figures.volume_plot(clouds, METRIC, f"{group.slug}-volume"), caption, numbers)
-
-
-def jitter_plot(groups: Sequence[Group], slug: str) -> Plot | None:
-    """Mean Dice against box displacement for the groups of one data set; None below two levels."""
-    defined = [(label, at) for label, at in by_jitter(groups).items() if all(e.by_case(PRIMARY) for e in at.values())]
-    lines = [_jitter_line(label, at) for label, at in defined]
-    if not lines:
-        return None
-    lines.sort(key=lambda line: (line.kind == "null", -_area_under(line), line.label))
-    levels = sorted({x for line in lines for x in line.x})
-    head = ("model", *(f"{x:g} mm" for x in levels), "area (mean over the range)", "slope at 0 (per mm)")
-    numbers = Numbers(head, tuple(_jitter_row(line, levels) for line in lines))
-    caption = (
-        f"How much a model depends on an exact box: mean over draws and the {_case_count(defined)} that all share. "
-        "Area: mean Dice over the whole range. "
-        "Dashed: null baselines, which answer from the box alone."
-    )
-    if any(line.low for line in lines) and len(lines) <= figures.BANDS_UP_TO:
-        caption += " Band: 95 % interval over patients."
-    return Plot(figures.jitter_plot(lines, METRIC, slug), caption, numbers)
 
 
 def cost_plot(group: Group) -> Plot | None:
@@ -181,39 +159,6 @@ def _volumes(group: Group) -> dict[str, float]:
             if prediction.volume_reference_mm3:
                 found[base_case(prediction.case)] = prediction.volume_reference_mm3 / 1000
     return found
-
-
-def _case_count(defined: Sequence[tuple[str, dict[float, Entrant]]]) -> str:
-    cases = {case for _, at in defined for e in at.values() for case in e.by_case(PRIMARY)}
-    return "1 case" if len(cases) == 1 else f"{len(cases)} cases"
-
-
-def _jitter_line(label: str, at: dict[float, Entrant]) -> figures.Line:
-    levels = sorted(at)
-    estimates = [summary_of(at[x], PRIMARY) for x in levels]
-    y = tuple(e.mean for e in estimates if e.mean is not None)
-    low = tuple(e.low for e in estimates if e.low is not None)
-    high = tuple(e.high for e in estimates if e.high is not None)
-    banded = len(low) == len(high) == len(levels)
-    kind = at[levels[0]].kind
-    return figures.Line(label, kind, tuple(levels), y, low if banded else (), high if banded else ())
-
-
-def _area_under(line: figures.Line) -> float:
-    return float(np.trapezoid(line.y, line.x) / (line.x[-1] - line.x[0]))
-
-
-def _jitter_row(line: figures.Line, levels: Sequence[float]) -> tuple[Shown, ...]:
-    at = dict(zip(line.x, line.y, strict=True))
-    area, slope = _area_under(line), (line.y[1] - line.y[0]) / (line.x[1] - line.x[0])
-    over = f"{line.x[0]:g}–{line.x[-1]:g} mm"
-    cells = [Shown(at.get(x), number(at.get(x))) for x in levels]
-    return (
-        Shown(None, line.label),
-        *cells,
-        Shown(area, f"{area:.3f}", over),
-        Shown(slope, f"{slope:+.3f}".replace("-", "−")),
-    )
 
 
 def _short(value: float | None) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from oncoseg.evaluation.statistics import FEW, Summary
 from oncoseg.experiments.store import CellResult
+from oncoseg.report import degradation
 from oncoseg.report.estimates import difference, summary_of, why_no_interval
-from oncoseg.report.groups import PRIMARY, Entrant, Group, base_case, by_dataset, by_jitter, is_human
+from oncoseg.report.groups import PRIMARY, Entrant, Group, base_case, by_dataset, is_human
 from oncoseg.report.plan import Plan
 from oncoseg.report.tables import flags_of, leaderboard, notes_of, number
 
@@ -34,12 +35,13 @@ def what_was_run(results: Sequence[CellResult], plan: Plan) -> str:
 def what_it_shows(groups: Sequence[Group]) -> list[str]:
     """For each table: the best model, and whether it beats what the prompt alone is worth.
 
-    Tables of displaced boxes are told in one sentence a data set.
+    Tables of prompts that were made worse are told in one sentence an axis.
     """
     sentences = []
     for same in by_dataset(groups):
-        sentences += [_finding(group) for group in same if not group.key.jitter_mm]
-        sentences.append(_degradation(same))
+        worse = degradation.worse_prompts(same)
+        sentences += [_finding(g) for g in same if not g.key.jitter_mm and g.key.prompt not in worse]
+        sentences += degradation.sentences(same)
     return [sentence for sentence in sentences if sentence]
 
 
@@ -113,24 +115,6 @@ def _against_null(model: Entrant, null: Entrant) -> str:
     if gap.high < 0:
         return f"It is worse than {baseline}, which sees no image: {numbers}."
     return f"It is not shown to beat {baseline}, which sees no image: {numbers}."
-
-
-def _degradation(groups: Sequence[Group]) -> str:
-    """How far each model falls with the largest box displacement; "" without such tables."""
-    falls = []
-    for label, at in by_jitter(groups).items():
-        first, last = next(iter(at.values())), list(at.values())[-1]
-        before, after = summary_of(first, PRIMARY).mean, summary_of(last, PRIMARY).mean
-        if before is not None and after is not None:
-            falls.append((-before, f"{label} {number(before)} to {number(after)}", max(at)))
-    if not falls:
-        return ""
-    name, furthest = groups[0].key.dataset, max(jitter for *_, jitter in falls)
-    return (
-        f"{name} · box displaced by up to {furthest:g} mm: mean Dice goes "
-        + ", ".join(t for _, t, _ in sorted(falls))
-        + "."
-    )
 
 
 def _interval(summary: Summary) -> str:
