@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -121,6 +122,16 @@ def test_an_added_file_is_found_from_then_on(own_cache, medsam2_file):
         assert json.loads(content.metadata()["official"])["file"] == "MedSAM2_latest.pt"
         assert len(content.keys()) == 471
     assert [path.name for path in own_cache.rglob("*") if path.is_file()] == ["medsam2.safetensors"]
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_an_id_stands_for_the_file_unless_a_file_has_that_name(medsam2_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    copy = catalogue.add(medsam2_file, "medsam2")
+    assert catalogue.named(Path("medsam2")) == copy
+    assert catalogue.named(Path("neither.pth")) == Path("neither.pth")
+    Path("medsam2").mkdir()
+    assert catalogue.named(Path("medsam2")) == Path("medsam2")
 
 
 @pytest.mark.usefixtures("own_cache")

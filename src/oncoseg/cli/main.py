@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from oncoseg import __version__
-from oncoseg.cli import bench, convert, data, degrade, demo, evaluate, fetch, lungs, predict, report, shelves, train
+from oncoseg.cli import (
+    bench,
+    convert,
+    data,
+    degrade,
+    demo,
+    evaluate,
+    fetch,
+    lungs,
+    predict,
+    report,
+    shelves,
+    train,
+    weights,
+)
 from oncoseg.errors import OncosegError
 
 app = typer.Typer(
@@ -33,6 +47,7 @@ app.command("datasets", rich_help_panel=_LOOK)(shelves.datasets)
 app.command("metrics", rich_help_panel=_LOOK)(shelves.metrics)
 app.command("prompts", rich_help_panel=_LOOK)(shelves.prompts)
 app.command("fetch", rich_help_panel=_LOOK)(fetch.fetch)
+app.add_typer(weights.app, name="weights", rich_help_panel=_LOOK)
 app.command("predict", rich_help_panel=_WORK)(predict.predict)
 app.command("evaluate", rich_help_panel=_WORK)(evaluate.evaluate)
 app.command("convert", rich_help_panel=_WORK)(convert.convert)

@@ -47,6 +47,8 @@ def open_model(name: str, weights: Path | None, options: Mapping[str, Any], *, t
 def named_model(name: str, weights: Path | None) -> tuple[str, Path | None]:
     """The name of a model with its variant, and its weights file: what `name` says, which may be a checkpoint.
 
+    In place of a file `weights` may be an id of the catalogue.
+
     Raises:
         InputError: for weights that are missing or given twice, or a checkpoint that does not say whose it is.
     """
@@ -56,7 +58,11 @@ def named_model(name: str, weights: Path | None) -> tuple[str, Path | None]:
             raise InputError(f"{name} is a checkpoint already; leave --weights out or give the model's name.")
         return _described(checkpoint), checkpoint
     if weights is not None and not weights.exists():
-        raise InputError(f"Weights {weights} do not exist. Check the path.")
+        from oncoseg.weights.catalogue import named
+
+        weights = named(weights, say)
+        if not weights.exists():
+            raise InputError(f"Weights {weights} do not exist. Check the path, or see: oncoseg weights list.")
     return name, weights
 
 

@@ -72,7 +72,7 @@ class Block:
         model: names with variant; the options, weights and training below go to each of them.
         recipe: how each model is built and trained, see `oncoseg models --json`; `options` and `train` change it.
         options: of the model.
-        weights: checkpoint to start from.
+        weights: checkpoint to start from, or an id of `oncoseg weights list`.
         train: settings of the training loop; None without a recipe uses the model as it comes.
         fraction: shares of the training patients; 0 scores the model untrained.
         prompt: simulators.
@@ -221,7 +221,7 @@ class Matrix:
             cell = Cell(
                 name,
                 self.dataset[name],
-                ModelSpec(model, options, block.weights),
+                ModelSpec(model, options, _found(block.weights)),
                 prompt=prompt,
                 train=train,
                 fraction=0.0 if train is None else fraction,
@@ -353,3 +353,12 @@ def _merge(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str,
         below = merged.get(key)
         merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+def _found(weights: Path | None) -> Path | None:
+    """The weights file of a block, where it gives an id of the catalogue."""
+    if weights is None or weights.exists():
+        return weights
+    from oncoseg.weights.catalogue import named
+
+    return named(weights)

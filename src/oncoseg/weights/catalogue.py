@@ -81,6 +81,19 @@ def locate(weights_id: str, say: Say = lambda line: None) -> Path:
     )
 
 
+def named(weights: Path, say: Say = lambda line: None) -> Path:
+    """Weights as a user names them: a path as it is, or the file of an entry's id (`medsam`).
+
+    A file or folder of that name goes before an id; a path that is neither comes back for the caller to refuse.
+
+    Raises:
+        FetchError: as `locate`, for an id.
+        InputError: likewise.
+    """
+    is_id = any(str(weights) == known.id for known in ENTRIES)
+    return locate(str(weights), say) if is_id and not weights.exists() else weights
+
+
 def package_files(weights_id: str, say: Say = lambda line: None) -> tuple[Path, ...]:
     """The makers' own files of weights that come in a package, as they are in it.
 
