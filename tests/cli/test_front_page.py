@@ -5,7 +5,7 @@ import sys
 import pytest
 
 VERBS = [
-    *("demo", "models", "datasets", "metrics", "prompts", "fetch", "predict"),
+    *("demo", "models", "datasets", "metrics", "prompts", "fetch", "weights", "predict"),
     *("evaluate", "convert", "data", "train", "bench", "report"),
 ]
 
