@@ -5,21 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from oncoseg.config import fill
-from oncoseg.contracts import ModelInfo, NeuralModel, choose_variant
+from oncoseg.contracts import ModelInfo, choose_variant
 from oncoseg.weights import catalogue
 from oncoseg.weights.loading import load_strictly
 from oncoseg.weights.trained import agreed, read_checkpoint
 
 _LOG = logging.getLogger(__name__)
 
-M = TypeVar("M", bound=NeuralModel)
+
+class _WithNetwork(Protocol):
+    @property
+    def network(self) -> nn.Module: ...
+
+
+M = TypeVar("M", bound=_WithNetwork)
 O = TypeVar("O")  # noqa: E741
+S = TypeVar("S")
 
 
 def built(
@@ -75,7 +82,7 @@ def built(
     return made
 
 
-def seeded(make: Callable[[], M], seed: int = 0) -> M:
+def seeded(make: Callable[[], S], seed: int = 0) -> S:
     """Something with random weights that are the same in every process; the generator goes on as if nothing was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
