@@ -16,12 +16,15 @@ Settings = list[str] | None
 def degrade(
     model: Annotated[str, typer.Argument(help="A model that takes prompts, or a checkpoint of `oncoseg train`.")],
     dataset: Annotated[
-        str, typer.Option(help="A name from `oncoseg datasets`, a prepared folder, or a TOML file with [dataset.ID].")
+        str,
+        typer.Option(
+            help="A name from `oncoseg datasets`, a prepared folder, or a TOML file with tables of data sets."
+        ),
     ],
     axis: Annotated[
         Settings,
         typer.Option(
-            help="What gets worse: NAME or NAME=0,5,10. Repeatable. Default: all that the model has prompts for."
+            help="What gets worse: NAME or NAME=0,5,10, e.g. jitter_mm. Repeatable. Default: all that fit the model."
         ),
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Draws a case at every level but the undegraded one.")] = 3,
