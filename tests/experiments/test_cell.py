@@ -184,5 +184,6 @@ def test_weights_that_were_trained_on_the_scored_data_set_are_flagged(matrix_of,
     again = f'[[cells]]\ndataset="balls"\nmodel="toy_network"\nweights="{checkpoint}"\n'
     same = read_cell(run_cell(_only(matrix_of(again, options="options={ cases=6 }")), tmp_path / "run"))
     assert "in its training data is listed" in same.record.notes[-1]
+    assert same.record.seen["status"] == "listed"
     other = read_cell(run_cell(_only(matrix_of(again)), tmp_path / "run"))
     assert "in its training data is unknown" in other.record.notes[-1]

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from oncoseg.config import content_key
+from oncoseg.evaluation.interactive import interactive_scores
 from oncoseg.experiments.store import (
     ATTEMPTS,
     PREDICTIONS,
+    ROUNDS,
     SCORES,
     SLICES,
     SPEED,
@@ -28,7 +30,7 @@ from oncoseg.experiments.store import (
     write_slice,
 )
 from oncoseg.files import write_json, write_text
-from oncoseg.score import Cost, Ledger, Prediction, Provenance, Score, write_jsonl
+from oncoseg.score import Cost, Ledger, Prediction, Provenance, Round, Score, write_jsonl
 
 METRICS: dict[str, tuple[str, bool | None]] = {
     "dice": ("", True),
@@ -76,13 +78,17 @@ class Planned:
     notes: tuple[str, ...] = ()
     recipe: tuple[str, ...] = ()
     dataset_info: dict[str, Any] = field(default_factory=dict)
+    asked: dict[str, Any] | None = None
+    curve: tuple[float, ...] = ()
     seed: int = 0
+    seen: dict[str, Any] | None = None
 
 
 def make_cell(run: Path, plan: Planned) -> Path:
     """Write one finished cell."""
     rng = np.random.default_rng([plan.seed, len(plan.model), int(1000 * plan.skill), int(plan.jitter_mm or 0)])
-    configuration = {"model": plan.model, "dataset": plan.dataset, "prompt": plan.prompt, "seed": plan.seed}
+    configuration: dict[str, Any] = {"model": plan.model, "dataset": plan.dataset, "seed": plan.seed}
+    configuration["prompt"] = plan.asked or plan.prompt
     configuration |= {"fraction": plan.fraction}
     key = content_key(configuration)
     folder = run / f"{plan.model}-{plan.dataset}-{key[:8]}"
@@ -105,8 +111,21 @@ def make_cell(run: Path, plan: Planned) -> Path:
     if plan.trained:
         write_text(folder / TRAINING, "".join(json.dumps(line) + "\n" for line in _training(rng)))
         write_text(folder / SPEED, "".join(json.dumps(line) + "\n" for line in _speed(rng)))
+    if plan.curve:
+        rounds = [_rounds(name, plan.curve, shift=0.02 * n) for n, name in enumerate(names)]
+        write_jsonl(folder / ROUNDS, [one for own in rounds for one in own])
+        scores += [score for own in rounds for score in interactive_scores(own)]
     write_jsonl(folder / SCORES, scores)
     return folder
+
+
+def _rounds(name: str, curve: tuple[float, ...], shift: float) -> list[Round]:
+    """A prediction whose Dice follows a curve, one click a round."""
+    patient = name.partition("~")[0]
+    return [
+        Round(name, patient, "tumour", n, [{"type": "click"}], n + 1, dice - shift, None, 0.2)
+        for n, dice in enumerate(curve)
+    ]
 
 
 def picture(dice: float, rng: np.random.Generator) -> GallerySlice:
@@ -182,6 +201,7 @@ def _record(plan: Planned, key: str, configuration: dict[str, Any], cases: int) 
         parameters_built=plan.parameters if not plan.trained else plan.parameters // 16,
         trained_here=plan.trained,
         recipe=list(plan.recipe),
+        seen=plan.seen,
     )
 
 

@@ -15,6 +15,7 @@ from oncoseg.report.tables import (
     leaderboard,
     magnitude,
     metric_columns,
+    named,
     number,
     undefined_rows,
 )
@@ -123,6 +124,37 @@ def test_a_smaller_build_is_shown_with_the_papers_size(table_of, planned):
 def test_contamination_is_flagged(table_of, planned):
     _, (row,) = table_of(planned(notes=("LiteMedSAM: phantom in its training data is suspected: a thread.",)))
     assert len(row.flags) == 1
+
+
+def seen(status):
+    return {"dataset": "phantom", "status": status, "source": "a thread"}
+
+
+@pytest.mark.parametrize(
+    ("status", "flag"),
+    [("listed", "⚑ test data seen"), ("suspected", "⚑ test data seen?"), ("unknown", "⚑ test data seen? (unknown)")],
+)
+def test_every_table_flags_a_model_that_may_have_seen_the_data(run_of, planned, status, flag):
+    note = f"LiteMedSAM: phantom in its training data is {status}: a thread."
+    run = run_of(planned(notes=(note,), seen=seen(status)), planned(model="other"))
+    (group,) = make_groups(read_run(run))
+    flagged, clean = sorted(group.entrants, key=lambda e: e.label == "other")
+    assert (named(flagged).note, named(clean).note) == (flag, "")
+    row = next(r for r in leaderboard(group) if r.label == flagged.label)
+    assert row.flag == flag
+    assert "zero-shot" not in row.training
+    assert flag in leaderboard_csv([group])
+
+
+def test_only_clean_weights_that_were_not_trained_here_are_called_zero_shot(table_of, planned):
+    _, (row,) = table_of(planned(seen=seen("clean")))
+    assert row.training.startswith("zero-shot: weights")
+    assert row.flag == ""
+
+
+def test_what_was_trained_here_is_not_zero_shot(table_of, planned):
+    _, (row,) = table_of(planned(seen=seen("clean"), trained=True))
+    assert "zero-shot" not in row.training
 
 
 def test_failures_name_case_and_reason(run_of, planned):

@@ -10,7 +10,7 @@ from oncoseg import registry
 from oncoseg.errors import FetchError, InputError, UnknownNameError
 from oncoseg.files import sha256
 from oncoseg.weights import catalogue, official
-from oncoseg.weights.entries import SeenData, Url, User
+from oncoseg.weights.entries import Url, User, may_say_zero_shot
 from oncoseg.weights.layouts import layouts
 
 
@@ -99,11 +99,10 @@ def test_the_ledger_follows_what_the_makers_say(weights, dataset, status):
 
 
 def test_only_clean_and_untrained_is_zero_shot():
-    clean, suspected = SeenData("a", "clean", "x"), SeenData("a", "suspected", "x")
-    assert catalogue.may_say_zero_shot(clean, trained_here=False)
-    assert not catalogue.may_say_zero_shot(clean, trained_here=True)
-    assert not catalogue.may_say_zero_shot(suspected, trained_here=False)
-    assert not catalogue.may_say_zero_shot(None, trained_here=False)
+    assert may_say_zero_shot("clean", trained_here=False)
+    assert not may_say_zero_shot("clean", trained_here=True)
+    for status in ("suspected", "listed", "unknown", None):
+        assert not may_say_zero_shot(status, trained_here=False)
 
 
 @pytest.mark.usefixtures("own_cache")

@@ -222,6 +222,7 @@ def _record(
         hashes["weights"] = identity.configuration["weights"]
     if cell.trains and spec is not None and spec.weights is not None:
         hashes["checkpoint"] = sha256(spec.weights)
+    seen = _seen(cell, info, work.dataset.info, hashes["data set"])
     return CellRecord(
         key=identity.key,
         configuration=identity.configuration,
@@ -237,7 +238,7 @@ def _record(
         dataset_info=plain(work.dataset.info),
         cases=len(work.entries),
         notes=[
-            *_notes(cell, info, work.dataset.info, hashes["data set"]),
+            *_notes(cell, info, work.dataset.info, seen),
             *(f"{info.title}: {sentence}" for sentence in told),
             *(f"{info.title}: {sentence}" for sentence in (*_told(model), *_on_structures(model, cell.dataset))),
             *_left_out(work.dataset),
@@ -246,6 +247,7 @@ def _record(
         parameters_built=_parameters(model),
         trained_here=cell.trains,
         recipe=list(cell.recipe),
+        seen=None if seen is None else plain(seen),
     )
 
 
@@ -290,23 +292,25 @@ def _status(weights: Path, dataset: str, fingerprint: str) -> SeenData:
     return SeenData(dataset, "unknown", f"{weights.name} does not say on which cases it was trained")
 
 
-def _seen(info: ModelInfo, dataset: DatasetInfo, line: SeenData) -> list[str]:
-    if line.status == "clean":
-        return []
-    return [f"{info.title}: {dataset.name} in its training data is {line.status}: {line.source}."]
+def _seen(cell: Cell, info: ModelInfo, dataset: DatasetInfo, fingerprint: str) -> SeenData | None:
+    """The ledger's line of the weights that a cell begins with; None where it begins with none."""
+    if cell.model is None or cell.model.options.get("random_weights"):
+        return None
+    if cell.model.weights is not None:
+        return _status(cell.model.weights, dataset.name, fingerprint)
+    if info.weights is None:
+        return None
+    from oncoseg.weights.catalogue import entry
+
+    return entry(info.weights).status_on(dataset.name)
 
 
-def _notes(cell: Cell, info: ModelInfo, dataset: DatasetInfo, fingerprint: str) -> list[str]:
+def _notes(cell: Cell, info: ModelInfo, dataset: DatasetInfo, seen: SeenData | None) -> list[str]:
     notes = [dataset.warning] if dataset.warning else []
     if cell.model is None:
         notes.append("Each reader is compared with what at least half of the other readers marked.")
-        return notes
-    if info.weights is not None and cell.model.weights is None:
-        from oncoseg.weights.catalogue import entry
-
-        notes += _seen(info, dataset, entry(info.weights).status_on(dataset.name))
-    elif cell.model.weights is not None:
-        notes += _seen(info, dataset, _status(cell.model.weights, dataset.name, fingerprint))
-    elif info.trainable and not cell.trains and cell.model.weights is None:
+    elif seen is not None and seen.status != "clean":
+        notes.append(f"{info.title}: {dataset.name} in its training data is {seen.status}: {seen.source}.")
+    elif seen is None and info.trainable and not cell.trains:
         notes.append(f"{info.title} is scored with random weights: nothing was trained.")
     return notes

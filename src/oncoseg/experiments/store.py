@@ -65,6 +65,8 @@ class CellRecord:
         parameters_built: parameters of the network as built here (it may be smaller than the paper's).
         trained_here: whether the cell trained the model.
         recipe: sentences on the recipe it was trained by, with what its source leaves open; empty without one.
+        seen: the contamination ledger's line of the weights for this data set (`dataset`, `status`, `source`); None
+            without weights of others.
     """
 
     key: str
@@ -85,6 +87,7 @@ class CellRecord:
     parameters_built: int | None = None
     trained_here: bool = False
     recipe: list[str] = field(default_factory=list)
+    seen: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)

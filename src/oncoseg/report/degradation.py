@@ -16,7 +16,7 @@ from oncoseg.report import figures
 from oncoseg.report.estimates import summary_of, summary_of_cases
 from oncoseg.report.groups import PRIMARY, Entrant, Group, by_jitter, on_common_cases
 from oncoseg.report.plots import METRIC, Numbers, Plot
-from oncoseg.report.tables import Shown, bounds, number
+from oncoseg.report.tables import Shown, bounds, flag_of, number
 
 #: Level -> entrant, of one model on one axis.
 Curve = Mapping[float, Entrant]
@@ -193,7 +193,7 @@ def _row(label: str, at: Curve, levels: Sequence[float], unit: str) -> tuple[Sho
     ]
     kept = "–" if area.kept is None else f"{area.kept:.1%}"
     return (
-        Shown(None, label),
+        Shown(None, label, flag_of(at[min(at)])),
         *cells,
         Shown(area.summary.mean, f"{area.summary.mean or 0.0:.3f}", over),
         Shown(area.kept, kept),

@@ -12,7 +12,7 @@ from oncoseg.experiments.store import CellResult
 from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.groups import Group, level_of
 from oncoseg.report.structures import METRICS, entrants_of, structure_summaries
-from oncoseg.report.tables import CostRow, FailureRow, UndefinedRow, leaderboard
+from oncoseg.report.tables import CostRow, FailureRow, UndefinedRow, flag_of, leaderboard
 from oncoseg.score import Score
 
 
@@ -37,7 +37,7 @@ def scores_csv(results: Sequence[CellResult]) -> str:
 def leaderboard_csv(groups: Iterable[Group]) -> str:
     """Every table of the leaderboard below each other, every metric with mean and interval."""
     place = ["dataset", "prompt", "level", "protocol", "roi", "rank", "model", "kind"]
-    lines = [[*place, "metric", "mean", "low", "high", "median", "cases", "patients", "no_interval"]]
+    lines = [[*place, "metric", "mean", "low", "high", "median", "cases", "patients", "no_interval", "flag"]]
     for group in groups:
         key = group.key
         ranks = {row.label: row.rank for row in leaderboard(group)}
@@ -48,7 +48,7 @@ def leaderboard_csv(groups: Iterable[Group]) -> str:
                 place = [key.dataset, key.prompt, str(key.level), key.protocol, key.roi]
                 rank = ranks.get(entrant.label)
                 lines.append([*place, str(rank or ""), entrant.label, entrant.kind, metric, *numbers])
-                lines[-1] += [str(e.n), str(e.patients), why_no_interval(e)]
+                lines[-1] += [str(e.n), str(e.patients), why_no_interval(e), flag_of(entrant)]
     return _write_csv(lines)
 
 

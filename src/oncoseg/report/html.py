@@ -189,7 +189,7 @@ def _metric_numbers(group: Group, rows: Sequence[LeaderboardRow]) -> plots.Numbe
     for label in [r.label for r in rows] + [e.label for e in group.humans]:
         estimates = [(c, summary_of(by_label[label], c.metric)) for c in columns]
         cells = [Shown(e.mean, number(e.mean, c.unit), bounds(e)) for c, e in estimates]
-        lines.append((Shown(None, label), *cells))
+        lines.append((tables.named(by_label[label]), *cells))
     return plots.Numbers(("model", *(c.metric for c in columns)), tuple(lines))
 
 
@@ -208,7 +208,7 @@ def _protocol_numbers(group: Group, rows: Sequence[LeaderboardRow]) -> plots.Num
         means = [summary_of(entrant.under(protocol), PRIMARY).mean for protocol in protocols]
         defined = [mean for mean in means if mean is not None]
         spread = max(defined) - min(defined) if defined else None
-        lines.append((Shown(None, entrant.label), *(Shown(v, number(v)) for v in (*means, spread))))
+        lines.append((tables.named(entrant), *(Shown(v, number(v)) for v in (*means, spread))))
     return plots.Numbers(("model", *(_mean_of_cases(p) or p for p in protocols), "spread"), tuple(lines))
 
 

@@ -14,7 +14,7 @@ from oncoseg.report import figures
 from oncoseg.report.estimates import summary_of, summary_of_cases
 from oncoseg.report.groups import Entrant, Group, base_case
 from oncoseg.report.plots import METRIC, Numbers, Plot
-from oncoseg.report.tables import Shown, bounds, number
+from oncoseg.report.tables import Shown, bounds, named, number
 from oncoseg.score import Round
 
 
@@ -29,7 +29,8 @@ def rounds_plot(group: Group) -> Plot | None:
     lines = [_line(label, kinds[label], held[label]) for label in order]
     numbers = sorted({n for after in held.values() for n in after})
     head = ("model", *(f"after {n}" if n else "first prompts" for n in numbers))
-    rows = tuple((Shown(None, label), *(_shown(held[label].get(n)) for n in numbers)) for label in order)
+    entrants = {e.label: e for e in group.entrants}
+    rows = tuple((named(entrants[label]), *(_shown(held[label].get(n)) for n in numbers)) for label in order)
     caption = (
         "Each correction is placed on the errors of the prediction before it, so this is what a user could reach who "
         "knows the reference. 0: the first prompts alone. A case that is right stays as it is."
@@ -47,7 +48,7 @@ def clicks_table(group: Group) -> Numbers | None:
         return None
     rows = []
     for entrant in interactive:
-        cells = [Shown(None, entrant.label)]
+        cells = [named(entrant)]
         for target in TARGETS:
             needed = summary_of(entrant, CLICKS.format(target))
             cells += [_shown(needed), _failures(entrant, target)]

@@ -10,7 +10,7 @@ from oncoseg.experiments.lungs import LEFT, RIGHT
 from oncoseg.report.estimates import summary_of_cases
 from oncoseg.report.groups import Entrant, Group
 from oncoseg.report.plots import Numbers
-from oncoseg.report.tables import Shown, bounds, leaderboard, number
+from oncoseg.report.tables import Shown, bounds, leaderboard, named, number
 
 #: What the table shows, with its heading.
 METRICS = {"dice": "Dice", "iou": "IoU"}
@@ -51,7 +51,7 @@ def structure_table(group: Group) -> StructureTable | None:
     for entrant in entrants:
         total = len(entrant.patients())
         cells = [_shown(found[entrant.label][metric].get(name), total) for metric in metrics for name in names]
-        rows.append((Shown(None, entrant.label), *cells))
+        rows.append((named(entrant), *cells))
     head = ("model", *(f"{METRICS[metric]} {name}" for metric in metrics for name in names))
     return StructureTable(Numbers(head, tuple(rows)), _rule(roi) if AVERAGE in names else "")
 

