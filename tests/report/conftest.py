@@ -81,6 +81,7 @@ class Planned:
     asked: dict[str, Any] | None = None
     curve: tuple[float, ...] = ()
     seed: int = 0
+    seen: dict[str, Any] | None = None
 
 
 def make_cell(run: Path, plan: Planned) -> Path:
@@ -200,6 +201,7 @@ def _record(plan: Planned, key: str, configuration: dict[str, Any], cases: int) 
         parameters_built=plan.parameters if not plan.trained else plan.parameters // 16,
         trained_here=plan.trained,
         recipe=list(plan.recipe),
+        seen=plan.seen,
     )
 
 
