@@ -2,6 +2,10 @@ import os
 import sys
 
 import pytest
+import torch
+
+from oncoseg.models import unet
+from oncoseg.weights.trained import read_checkpoint
 
 PHANTOM = ["--data", "cases=3", "--data", "shape=[16,48,48]", "--data", "spacing=[10.0,8.0,8.0]"]
 
@@ -55,3 +59,22 @@ def test_several_processes_are_started_by_torchrun_with_the_same_command(oncoseg
     assert not (tmp_path / "t").exists()
     assert oncoseg(*command, "--train", "ema=2").code == 2  # what is wrong is said before anything starts
     assert len(started) == 1
+
+
+def test_a_training_starts_from_weights_of_another_maker(oncoseg, tmp_path):
+    torch.manual_seed(7)
+    network = unet.build(base=4).network
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "start.pth")
+    common = ["train", "unet", "phantom", "--out", tmp_path / "t", "--steps", 1, "--set", "base=4", *PHANTOM]
+    common += ["--set", "spacing=8.0", "--set", "patch=32", "--validation", 0, "--batch", 1, "--device", "cpu"]
+    assert oncoseg(*common, "--train", "learning_rate=1e-9", "--weights", tmp_path / "start.pth").code == 0
+    found = read_checkpoint(tmp_path / "t" / "checkpoint.safetensors").state
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-6)
+    other = oncoseg(*common, "--train", "learning_rate=1e-9")
+    assert (other.code, "another training" in other.err) == (2, True)  # the start is part of what was asked
+
+
+def test_missing_weights_to_start_from_are_named(oncoseg, tmp_path):
+    result = oncoseg("train", "unet", "phantom", "--out", tmp_path / "t", "--steps", 1, "--weights", "no_such.pth")
+    assert (result.code, "no_such.pth" in result.err) == (2, True)

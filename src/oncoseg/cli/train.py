@@ -27,6 +27,9 @@ def train(
     model: Annotated[str, typer.Argument(help="A trainable model, or a checkpoint to start from.")],
     dataset: Annotated[str, typer.Argument(help="A name from `oncoseg datasets`, or a prepared folder.")],
     out: Annotated[Path, typer.Option(help="Folder of this training; the same command goes on after a stop.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="Start from this weights file, e.g. an official one, or an id of the catalogue.")
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="How a paper trained it; `oncoseg models --json` lists them.")
     ] = None,
@@ -52,7 +55,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a model. Can be killed at any time; the same command goes on and ends with the same weights."""
-    from oncoseg.cli.settings import checkpoint_of, open_dataset, open_model
+    from oncoseg.cli.settings import named_model, open_dataset, open_model
     from oncoseg.config import fill, parse_settings, plain
     from oncoseg.contracts import SelfTraining, Trainable
     from oncoseg.errors import InputError
@@ -74,8 +77,8 @@ def train(
         _several(processes)
     opened = open_dataset(dataset, data or [], lungs)
     _seed_everything(seed)
-    checkpoint = checkpoint_of(model)
-    built = open_model(model, None, options)
+    name, start = named_model(model, weights)
+    built = open_model(name, start, options)
     if not isinstance(built, Trainable | SelfTraining):
         raise InputError(f"{model} cannot be trained. `oncoseg models` says which can.")
     with joined() as ranks:
@@ -96,7 +99,7 @@ def train(
                 config=config,
                 folder=out,
                 dataset=opened.fingerprint(),
-                start=None if checkpoint is None else weights_fingerprint(checkpoint),
+                start=None if start is None else weights_fingerprint(start),
                 progress=progress,
                 ranks=ranks,
             )
