@@ -130,7 +130,14 @@ def test_each_player_moves_its_own_parameters_and_the_frozen_encoder_none():
     encoder = {name for name in moved if name.startswith("image_encoder.")}
     assert encoder
     assert all(".Adapter." in name for name in encoder)
-    assert model.watched.keys() == {"judged real", "judged predicted", "focal", "dice", "iou", "mean"}
+    assert model.watched.keys() == {
+        "judged real",
+        "judged predicted",
+        "focal loss",
+        "Dice loss",
+        "IoU loss",
+        "mean loss",
+    }
 
 
 def test_the_gradient_of_the_judgement_reaches_the_generator():

@@ -151,12 +151,12 @@ class GtvSamgan(IteratedSliceModel):
         """Weighted focal loss, Dice, error of the expected IoU and, where the critic takes part, `mean_loss`."""
         logits, chosen = guess.logits[:, None], self.settings
         parts = {
-            "focal": (chosen.focal, focal(logits, guess.target)),
-            "dice": (chosen.dice, dice_linear(logits, guess.target)),
-            "iou": (chosen.iou, mask_iou(logits, guess.target, guess.quality)),
+            "focal loss": (chosen.focal, focal(logits, guess.target)),
+            "Dice loss": (chosen.dice, dice_linear(logits, guess.target)),
+            "IoU loss": (chosen.iou, mask_iou(logits, guess.target, guess.quality)),
         }
         if self.discriminator is not None and (guess.number == 0 or chosen.gan_in_iterations):
-            parts["mean"] = (chosen.adversarial, mean_loss(self.discriminator(guess.logits.sigmoid())))
+            parts["mean loss"] = (chosen.adversarial, mean_loss(self.discriminator(guess.logits.sigmoid())))
         if guess.number == 0:
             self._watched |= {name: part.item() for name, (_, part) in parts.items()}
         return torch.stack([weight * part for weight, part in parts.values()]).sum()
