@@ -199,3 +199,12 @@ def test_a_group_with_several_losses_in_turn_draws_anew_for_each_and_reports_the
     losses = Descent(model, sgd(device="cpu")).step([{"x": torch.ones(4, 1)}], 0, 0.1)
     assert len(set(model.drawn)) == 3
     assert losses == pytest.approx({"generator": sum(model.drawn) / 3})
+
+
+def test_momentum_is_plain_or_nesterovs():
+    kinds = {}
+    for nesterov in (True, False):
+        config = TrainConfig(steps=1, optimiser="sgd", momentum=0.9, nesterov=nesterov)
+        [group] = Descent(Pair(), config).optimisers["critic"].param_groups
+        kinds[nesterov] = group["nesterov"]
+    assert kinds == {True: True, False: False}

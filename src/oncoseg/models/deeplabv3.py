@@ -134,11 +134,12 @@ RECIPES = {
             "batch": 16,
             "optimiser": "sgd",
             "momentum": 0.9,
+            "nesterov": False,
             "learning_rate": 7e-3,
             "weight_decay": 1e-4,
             "schedule": "poly",
         },
-        assumed=("spacing", "fit", "window", "tumour_share", "optimiser", "momentum", "weight_decay"),
+        assumed=("spacing", "fit", "window", "tumour_share", "optimiser", "momentum", "nesterov", "weight_decay"),
         notes="For photographs, from an ImageNet backbone (option backbone). Left out: scaling by 0.5 to 2, the "
         "second phase at output stride 8 with frozen normalisation and rate 0.001, and multi-grid dilation, "
         "which the library does without as well.",

@@ -117,6 +117,7 @@ _PAPER: dict[str, Any] = {
     "optimiser": "sgd",
     "learning_rate": 0.01,
     "momentum": 0.9,
+    "nesterov": False,
     "weight_decay": 1e-4,
     "schedule": "poly",
     "batch": 24,

@@ -127,6 +127,7 @@ RECIPES = {
         training={
             "optimiser": "sgd",
             "momentum": 0.99,
+            "nesterov": False,
             "batch": 1,
             "learning_rate": 1e-2,
             "weight_decay": 0.0,

@@ -229,5 +229,6 @@ def _optimiser(parameters: list[nn.Parameter], config: TrainConfig) -> Optimizer
         case "adam":
             return Adam(parameters, lr=rate, weight_decay=decay, fused=True)
         case "sgd":
-            nesterov = config.momentum > 0
-            return SGD(parameters, lr=rate, weight_decay=decay, momentum=config.momentum, nesterov=nesterov, fused=True)
+            momentum = config.momentum
+            nesterov = config.nesterov and momentum > 0
+            return SGD(parameters, lr=rate, weight_decay=decay, momentum=momentum, nesterov=nesterov, fused=True)

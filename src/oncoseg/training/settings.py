@@ -25,10 +25,11 @@ class TrainConfig:
         samples_per_case: samples of a case in one visit.
         batch: samples that go through the network at once; several processes share them.
         accumulate: such batches behind one optimiser step.
-        optimiser: `adamw`, `adam`, or `sgd` with Nesterov momentum.
+        optimiser: `adamw`, `adam`, or `sgd`.
         learning_rate: highest rate.
         group_rates: factor on it for a parameter group, by the group's name.
         weight_decay, momentum: of the optimiser; momentum of `sgd` only.
+        nesterov: momentum of `sgd` is Nesterov's, as in nnU-Net; else the plain one.
         schedule, warm_up, milestones, gamma: how the rate runs, see `rate_factor`; `milestones` and `gamma` are of
             `multistep`.
         rate_every: whether the rate changes, and `warm_up` and `milestones` count, by `step` or by `epoch`. The
@@ -66,6 +67,7 @@ class TrainConfig:
     group_rates: Mapping[str, float] = field(default_factory=dict)
     weight_decay: float = 0.01
     momentum: float = 0.99
+    nesterov: bool = True
     schedule: Schedule = "poly"
     warm_up: int = 0
     milestones: tuple[int, ...] = ()
