@@ -33,6 +33,18 @@ def known_slices(side, channels=1):
 
 
 @pytest.fixture
+def known():
+    """`known(shapes)`: tensors of a layout (name -> shape), drawn by their names."""
+    return lambda shapes: known_state({name: torch.zeros(shape) for name, shape in shapes.items()})
+
+
+@pytest.fixture
+def slices():
+    """`slices(side, channels)`: two known pictures."""
+    return known_slices
+
+
+@pytest.fixture
 def known_output():
     """`known_output(network, side)`: what a network with known weights makes of two known slices."""
 

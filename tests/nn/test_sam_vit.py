@@ -81,9 +81,9 @@ def test_answers_as_transformers_own_sam():
 
 def test_a_smaller_depth_keeps_a_global_last_layer():
     assert sized("b") == SIZES["b"]
-    assert sized("b", embed_dim=32, depth=2, heads=2) == VitSize(32, 2, 2, (0, 1))
-    assert sized("b", depth=8).global_blocks == (1, 3, 5, 7)
-    assert sized("l", depth=12).global_blocks == SIZES["b"].global_blocks
+    assert sized("b", embed_dim=32, depth=2, heads=2) == VitSize(32, 2, 2, (1,))
+    assert sized("b", depth=8).global_blocks == (1, 4, 7)
+    assert sized("l", depth=12).global_blocks == (5, 11)
 
 
 def test_impossible_sizes_are_refused():

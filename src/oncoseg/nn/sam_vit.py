@@ -54,7 +54,7 @@ SIZES = {
 
 
 def sized(vit: str, *, embed_dim: int | None = None, depth: int | None = None, heads: int | None = None) -> VitSize:
-    """A published size, or one that differs from it; another depth has four global blocks, evenly as in SAM.
+    """A published size, or one that differs from it; global blocks stay as far apart, the last layer being one.
 
     Args:
         vit: `b`, `l` or `h`.
@@ -67,7 +67,7 @@ def sized(vit: str, *, embed_dim: int | None = None, depth: int | None = None, h
     """
     base = SIZES[vit]
     layers = depth or base.depth
-    blocks = base.global_blocks if layers == base.depth else tuple(range(layers - 1, -1, -max(1, layers // 4)))[::-1]
+    blocks = base.global_blocks if layers == base.depth else tuple(range(layers - 1, -1, -(base.depth // 4)))[::-1]
     return VitSize(embed_dim or base.embed_dim, layers, heads or base.heads, blocks)
 
 
