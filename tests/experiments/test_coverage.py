@@ -1,8 +1,14 @@
 """What lies outside a model's window is counted, on axial slices, for every case."""
 
 import numpy as np
+import pytest
+import torch
 
+from oncoseg.experiments.cell import run_cell
 from oncoseg.experiments.coverage import Coverage
+from oncoseg.experiments.matrix import load_matrix
+from oncoseg.experiments.store import read_cell
+from oncoseg.report.plots import training_plot
 from oncoseg.volume import Volume
 
 
@@ -43,3 +49,39 @@ def test_a_model_without_a_window_has_nothing_to_say():
     coverage, mask = Coverage(), reference((2, 4))
     assert coverage.add(Free(), mask, mask) is None
     assert coverage.told == []
+
+
+MATRIX = """
+name = "gan"
+metrics = ["dice"]
+cost = false
+
+[dataset.phantom]
+use = "phantom"
+options = { cases = 5, shape = [10, 48, 48], spacing = [12.0, 6.0, 6.0], volume_ml = [60.0, 90.0], tumours = [1, 1] }
+split = { test = 0.4, validation = 0.3, seed = 0 }
+
+[[cells]]
+dataset = "phantom"
+model = "gtv_samgan"
+recipe = "smoke"
+options = { embed_dim = 16, depth = 1, heads = 2, image_size = 64, crop_smallest = 16 }
+train = { epochs = 2, batch = 1, keep_every_epoch = true }
+prompt = { use = "box", options = { per = "slice" } }
+"""
+
+
+@pytest.mark.slow
+def test_a_cell_says_what_lies_outside_the_window_of_its_training_cases(tmp_path):
+    torch.set_num_threads(1)
+    source = tmp_path / "matrix.toml"
+    source.write_text(MATRIX)
+    (cell,) = load_matrix(source).plan()
+    result = read_cell(run_cell(cell, tmp_path / "out"))
+    assert sum("slices with tumour have some of it" in note for note in result.record.notes) == 1
+    assert any("The fixed window is [" in note for note in result.record.notes)
+    assert [line["epoch"] for line in result.training] == [1, 2]
+    assert result.training[0]["scores"].keys() == {"dice", "sensitivity", "specificity"}
+    assert "judged predicted" in result.training[0]["watched"]
+    drawn = training_plot(result, "t")
+    assert {"validation slices: dice", "watched: judged real", "loss: discriminator"} <= set(drawn.numbers.head)

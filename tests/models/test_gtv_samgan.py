@@ -9,6 +9,7 @@ from oncoseg.errors import ConfigError, InputError
 from oncoseg.experiments.recipes import recipes_of
 from oncoseg.models import gtv_samgan, sam_med2d
 from oncoseg.models.gtv_samgan.discriminator import Discriminator, discriminator_loss, mean_loss
+from oncoseg.models.gtv_samgan.model import network_of
 from oncoseg.models.gtv_samgan.options import PUBLISHED, Options
 from oncoseg.nn.losses import dice_linear, focal, mask_iou
 from oncoseg.preprocess.fixed_window import Window
@@ -54,6 +55,13 @@ def guess_of(model, number=0):
 def test_the_discriminator_has_the_published_parameters():
     with torch.device("meta"):
         assert sum(p.numel() for p in Discriminator().parameters()) == 33_688_585
+
+
+@pytest.mark.parametrize(("gan", "parameters"), [(True, 304_930_361), (False, 271_241_776)])
+def test_without_the_critic_it_is_sam_med2d(gan, parameters):
+    with torch.device("meta"):
+        network = network_of(Options(gan=gan))
+    assert sum(p.numel() for p in network.parameters()) == parameters
 
 
 def test_the_last_leaky_relu_is_a_switch_and_the_answer_nine_probabilities():
