@@ -205,6 +205,53 @@ def test_official_sam2_has_the_names_and_shapes_of_transformers(size, official, 
     assert len(renamed) == ours - (0 if version == "2.1" else 3)
 
 
+# Shapes cannot tell these apart; spec/sam-base.md and spec/sam2-base.md, checkpoint keys.
+SAM_PAIRS = {
+    "image_encoder.patch_embed.proj.weight": "image_encoder.patch_embed.projection.weight",
+    "image_encoder.blocks.7.norm1.bias": "image_encoder.layers.7.layer_norm1.bias",
+    "image_encoder.blocks.7.norm2.bias": "image_encoder.layers.7.layer_norm2.bias",
+    "image_encoder.blocks.7.attn.rel_pos_h": "image_encoder.layers.7.attn.rel_pos_h",
+    "image_encoder.blocks.7.mlp.lin1.bias": "image_encoder.layers.7.mlp.lin1.bias",
+    "image_encoder.neck.1.weight": "image_encoder.neck.layer_norm1.weight",
+    "image_encoder.neck.2.weight": "image_encoder.neck.conv2.weight",
+    "image_encoder.neck.3.weight": "image_encoder.neck.layer_norm2.weight",
+}
+SAM2_PAIRS = {
+    "image_encoder.trunk.blocks.1.norm2.weight": "vision_encoder.backbone.blocks.1.layer_norm2.weight",
+    "image_encoder.trunk.blocks.1.proj.bias": "vision_encoder.backbone.blocks.1.proj.bias",
+    "image_encoder.trunk.blocks.1.attn.proj.bias": "vision_encoder.backbone.blocks.1.attn.proj.bias",
+    "image_encoder.neck.convs.2.conv.bias": "vision_encoder.neck.convs.2.bias",
+    "sam_mask_decoder.transformer.layers.1.norm3.weight": "mask_decoder.transformer.layers.1.layer_norm3.weight",
+    "sam_mask_decoder.transformer.layers.1.self_attn.out_proj.weight": (
+        "mask_decoder.transformer.layers.1.self_attn.o_proj.weight"
+    ),
+    "sam_mask_decoder.pred_obj_score_head.layers.1.weight": "mask_decoder.pred_obj_score_head.layers.0.weight",
+    "sam_mask_decoder.conv_s0.weight": "mask_decoder.conv_s0.weight",
+    "memory_attention.layers.3.norm2.bias": "memory_attention.layers.3.layer_norm2.bias",
+    "memory_attention.layers.3.cross_attn_image.out_proj.bias": "memory_attention.layers.3.cross_attn_image.o_proj.bias",
+    "memory_attention.layers.3.self_attn.q_proj.bias": "memory_attention.layers.3.self_attn.q_proj.bias",
+    "memory_encoder.mask_downsampler.encoder.7.weight": ("memory_encoder.mask_downsampler.layers.2.layer_norm.weight"),
+    "memory_encoder.pix_feat_proj.bias": "memory_encoder.feature_projection.bias",
+    "memory_encoder.out_proj.bias": "memory_encoder.projection.bias",
+    "memory_encoder.fuser.layers.1.gamma": "memory_encoder.memory_fuser.layers.1.scale",
+    "memory_encoder.fuser.layers.1.pwconv2.bias": "memory_encoder.memory_fuser.layers.1.pointwise_conv2.bias",
+    "obj_ptr_proj.layers.0.weight": "object_pointer_proj.proj_in.weight",
+    "obj_ptr_proj.layers.2.weight": "object_pointer_proj.proj_out.weight",
+    "no_mem_embed": "no_memory_embedding",
+    "no_mem_pos_enc": "no_memory_positional_encoding",
+}
+
+
+def test_tensors_of_one_shape_are_not_confused():
+    for pairs, shapes_, rename in (
+        (SAM_PAIRS, layouts.sam(BASE), sam_state),
+        (SAM2_PAIRS, layouts.sam2(TINY), sam2_state),
+    ):
+        state = empty(shapes_)
+        renamed = rename(state)
+        assert all(renamed[ours] is state[official] for official, ours in pairs.items())
+
+
 def test_points_are_joined_in_their_order_and_frequencies_copied():
     official = filled(layouts.sam2(TINY))
     renamed = sam2_state(official)

@@ -54,7 +54,11 @@ class Fit:
 
 
 _VIT = official.SAM_SIZES
-_SAM_MODELS = {"b": ("medsam", "sam_med2d", "gtv_samgan"), "l": ("medsam",), "h": ("medsam",)}
+_SAM_MODELS = {
+    "b": ("medsam", "sam_med2d", "gtv_samgan", "med_sa"),
+    "l": ("medsam", "med_sa"),
+    "h": ("medsam", "med_sa"),
+}
 _SAM = (
     *(
         Layout(f"sam-vit-{size}", f"SAM ViT-{size.upper()} at 1024 px", partial(official.sam, _VIT[size]), models)

@@ -119,7 +119,8 @@ def main(source: Path, target: Path, wrappers: list[str]) -> None:
     """Write the tensors by name."""
     torch.set_num_threads(1)
     limit(source)
-    content, left_out = content_of(source), {}
+    content = content_of(source)
+    left_out: dict[str, str] = {}
     while isinstance(content, Mapping):
         inner = next((key for key in wrappers if isinstance(content.get(key), Mapping)), None)
         if inner is None:
