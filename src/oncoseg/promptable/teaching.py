@@ -22,6 +22,7 @@ from oncoseg.lesions import Per, Region, regions
 from oncoseg.nn.losses import weighted_loss
 from oncoseg.nn.sam import Sam, SlicePrompts
 from oncoseg.prompt import Box, Click, Prompt
+from oncoseg.promptable.computing import Embedding
 from oncoseg.promptable.frame import Frame
 from oncoseg.promptable.options import PromptedOptions
 from oncoseg.promptable.slices import PromptedSliceModel, region
@@ -55,7 +56,9 @@ class TaughtSliceModel(PromptedSliceModel):
     def __init__(self, info: ModelInfo, options: PromptedOptions, network: Sam, frame: Frame) -> None:
         super().__init__(info, options, network, frame)
         self.losses_on_mask = {"dice_squared": 1.0, "bce": 1.0}
-        self._embedded_once = EmbeddedOnce(self.network.image_encoder) if options.trained == "decoder" else None
+        # What is fastest differs from run to run, and a training must not.
+        once = Embedding(network, "float32" if options.compute == "fastest" else options.compute)
+        self._embedded_once = EmbeddedOnce(once) if options.trained == "decoder" else None
         if self._embedded_once:
             self.network.image_encoder.requires_grad_(False)
 
@@ -78,11 +81,9 @@ class TaughtSliceModel(PromptedSliceModel):
             yield self.sample(case, self.drawn(case, lesions, rng), rng)
 
     def drawn(self, case: Case, lesions: list[Region], rng: np.random.Generator) -> Taught:
-        """A slice of a lesion: a lesion, then one of its slices, each equally likely."""
-        pick, place = rng.random(2)
-        lesion = lesions[int(pick * len(lesions))]
-        held = np.flatnonzero(lesion.voxels.any(axis=(1, 2)))
-        number = int(held[int(place * len(held))])
+        """A slice of a lesion, each slice of each lesion equally likely."""
+        held = [(lesion, n) for lesion in lesions for n in np.flatnonzero(lesion.voxels.any(axis=(1, 2))).tolist()]
+        lesion, number = held[int(rng.random() * len(held))]
         mask = np.zeros(case.image.shape[1:], bool)
         _, rows, columns = (slice(a, b) for a, b in zip(lesion.start, lesion.stop, strict=True))
         mask[rows, columns] = lesion.voxels[number]
@@ -142,7 +143,10 @@ class TaughtSliceModel(PromptedSliceModel):
 
     def embed(self, images: Tensor) -> Tensor:
         """Embeddings of a batch, with gradients where the image encoder learns."""
-        return self._embedded_once(images) if self._embedded_once else self.network.embed(images)
+        if self._embedded_once is None:
+            return self.network.embed(images)
+        self.network.image_encoder.eval()
+        return self._embedded_once(images)
 
     def parameter_groups(self) -> dict[str, Iterator[nn.Parameter]]:
         """One group, `network`, with every parameter that learns."""
@@ -165,8 +169,8 @@ class EmbeddedOnce:
     So a training that is killed and goes on gets the same numbers as one that is not.
     """
 
-    def __init__(self, encoder: Callable[[Tensor], Tensor]) -> None:
-        self._encoder = encoder
+    def __init__(self, embed: Callable[[Tensor], Tensor]) -> None:
+        self._embed = embed
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -176,10 +180,8 @@ class EmbeddedOnce:
     def _one(self, image: Tensor) -> Tensor:
         key = hashlib.sha1(image[0, 0].cpu().numpy().tobytes()).hexdigest()
         if key not in self._kept:
-            if isinstance(self._encoder, nn.Module):
-                self._encoder.eval()
             with torch.no_grad():
-                self._kept[key] = self._encoder(image)
+                self._kept[key] = self._embed(image)
             if len(self._kept) > MOST_EMBEDDINGS:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
