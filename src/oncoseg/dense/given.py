@@ -83,11 +83,8 @@ def joined(boxes: Sequence[Box]) -> list[Box]:
         if near is None:
             found.append(box)
             continue
-        left[left.index(near)] = replace(
-            box,
-            start=tuple(min(a, b) for a, b in zip(box.start, near.start, strict=True)),
-            stop=tuple(max(a, b) for a, b in zip(box.stop, near.stop, strict=True)),
-        )
+        start, stop = np.minimum(box.start, near.start), np.maximum(box.stop, near.stop)
+        left[left.index(near)] = replace(box, start=tuple(start.tolist()), stop=tuple(stop.tolist()))
     return found
 
 

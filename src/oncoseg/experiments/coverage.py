@@ -42,9 +42,8 @@ class Coverage:
         self.voxels, self.voxels_outside = self.voxels + counted[0], self.voxels_outside + counted[1]
         if not counted[1]:
             return None
-        return (
-            f"Outside the model's window: {_share(*counted[::-1], 'tumour voxels')} on {found[1]} of {found[0]} slices."
-        )
+        share = _share(counted[1], counted[0], "tumour voxels")
+        return f"Outside the model's window: {share} on {found[1]} of {found[0]} slices."
 
     @property
     def told(self) -> list[str]:

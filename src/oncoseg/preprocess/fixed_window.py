@@ -7,7 +7,7 @@ rule; both of its windows are squares, one of 256 pixels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,21 +63,21 @@ def union_window(masks: Iterable[tuple[str, NDArray[np.bool_]]], *, smallest: in
                 f"Slices of {first} have {shape[0]} x {shape[1]} pixels, those of {name} {rows} x {columns}: a window "
                 "in pixels does not fit both. Resample the data, or take the window of each patient's lungs."
             )
-        flat = mask.any(axis=0)
-        for axis in (0, 1):
-            held = np.flatnonzero(flat.any(axis=1 - axis))
+        for axis, line in enumerate((mask.any(axis=(0, 2)), mask.any(axis=(0, 1)))):
+            held = np.flatnonzero(line)
             if held.size:
                 low[axis], high[axis] = min(low[axis], held[0]), max(high[axis], held[-1] + 1)
     if shape is None or high[0] < 0:
         raise InputError("No training case holds tumour, so there is no window round it. Give one, or another split.")
-    return Found(square(low - margin, high + margin, shape, smallest=smallest), shape)
+    first_corner, last_corner = ([int(edge) for edge in side] for side in (low - margin, high + margin))
+    return Found(square(first_corner, last_corner, shape, smallest=smallest), shape)
 
 
-def square(low: Sequence[Any], high: Sequence[Any], shape: Sequence[int], *, smallest: int) -> Window:
+def square(low: Sequence[int], high: Sequence[int], shape: Sequence[int], *, smallest: int) -> Window:
     """The square about the middle of [low, high), (row, column), of at least `smallest` pixels, inside a slice."""
-    longest = max(int(b) - int(a) for a, b in zip(low, high, strict=True))
+    longest = max(b - a for a, b in zip(low, high, strict=True))
     side = max(longest, smallest)
-    starts = [(int(a) + int(b) - side) // 2 for a, b in zip(low, high, strict=True)]
+    starts = [(a + b - side) // 2 for a, b in zip(low, high, strict=True)]
     return inside(Window(starts[0], starts[1], starts[0] + side, starts[1] + side), shape)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -112,11 +113,15 @@ def summed_up(
     scores = row(lambda one: one.score)
     slices = {}
     for name in ON_SLICES:
-        total = sum(row(lambda one, name=name: one.sums.get(name)))  # type: ignore[misc]
-        count = sum(row(lambda one, name=name: one.counts.get(name)))  # type: ignore[misc]
-        if count:
-            slices[name] = total / count
+        sums, counts = row(partial(_value, "sums", name)), row(partial(_value, "counts", name))
+        if sum(counts):
+            slices[name] = sum(sums) / sum(counts)
     return Validation(sum(scores) / len(scores) if scores else None, len(scores), slices)
+
+
+def _value(table: str, name: str, one: Seen) -> float | None:
+    found: float | None = getattr(one, table).get(name)
+    return found
 
 
 def means(numbers: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oncoseg.case import TUMOUR, Case
+from oncoseg.config import fill
 from oncoseg.contracts import ModelInfo, Sample
 from oncoseg.inference.rectangles import Crop, Rectangle
 from oncoseg.inference.slices import axial_view
@@ -87,7 +88,7 @@ class GtvSamgan(IteratedSliceModel):
 
     def take(self, found: Mapping[str, Any]) -> None:
         """Show the window that was found from now on."""
-        self.settings = replace(self.settings, **{name: tuple(value) for name, value in found.items()})
+        self.settings = fill(Options, {**self.options(), **found}, f"model {self.info.full_name}")
 
     def prepare(self, case: Case) -> Case:
         """As of every prompted model; a window round the lungs is found here, on HU, and becomes a fact of the case."""
@@ -176,8 +177,8 @@ class GtvSamgan(IteratedSliceModel):
             self._tell(f"Whole slices were shown in place of a window round the lungs: {reason}.")
             return Window(0, 0, *shape)
         rows, columns = (np.flatnonzero(flat.any(axis=axis)) for axis in (1, 0))
-        low = (rows[0] - chosen.crop_margin, columns[0] - chosen.crop_margin)
-        high = (rows[-1] + 1 + chosen.crop_margin, columns[-1] + 1 + chosen.crop_margin)
+        low = [int(held[0]) - chosen.crop_margin for held in (rows, columns)]
+        high = [int(held[-1]) + 1 + chosen.crop_margin for held in (rows, columns)]
         return square(low, high, shape, smallest=chosen.crop_smallest)
 
     def _tell(self, sentence: str) -> None:

@@ -70,7 +70,8 @@ class Options(IteratedOptions):
 
     def as_option(self, window: Window) -> tuple[int, int, int, int]:
         """A window as the option `crop` is written."""
-        return tuple(window) if self.crop_order == "yxyx" else tuple(_turned(tuple(window)))
+        top, left, bottom, right = window
+        return (top, left, bottom, right) if self.crop_order == "yxyx" else (left, top, right, bottom)
 
 
 def _turned(corners: tuple[int, int, int, int]) -> Window:
