@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +28,14 @@ SAFE_SUFFIX = ".safetensors"
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".model")
 #: Keys under which training scripts of this field keep the state dict.
 WRAPPERS = ("model", "state_dict", "model_state_dict", "network_weights")
+#: What wrapping a network in another one leaves in front of every key.
+PREFIXES = ("module.", "lora_sam.sam.", "sam.")
 #: Optimisers that a file may hold as objects.
 _OPTIMISER = re.compile(r"torch\.optim\.\w+\.(Adam|AdamW|SGD|RMSprop|RAdam|NAdam|Adagrad|Adamax)")
 #: What an optimiser keeps its state in.
 _CONTAINERS = ("builtins.dict", "collections.defaultdict")
 #: Names of single numpy numbers, which `_numbers` allows.
 _NUMBERS = re.compile(r"numpy\.(_core|core)\.multiarray\.scalar|numpy\.dtype(s\.\w+)?")
-#: What wrapping a network in another one leaves in front of every key.
-PREFIXES = ("module.", "lora_sam.sam.", "sam.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +155,8 @@ def _unpickled(path: Path) -> Any:
         if "Unsupported" in str(error) or "not an allowed" in str(error) or "GLOBAL" in str(error):
             raise UnsafeFileError(
                 f"{path} holds more than tensors ({_asked_for(path)}) and was not opened: opening it could run code. "
-                f"Take its tensors in a process where none of it can run: oncoseg weights convert {path} "
-                f"{path.with_suffix(SAFE_SUFFIX).name}"
+                "Take its tensors in a process where none of it can run: "
+                f"oncoseg weights convert {shlex.quote(str(path))} {shlex.quote(path.with_suffix(SAFE_SUFFIX).name)}"
             ) from error
         raise _damaged(path, error) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
