@@ -173,7 +173,7 @@ class IteratedSliceModel(TaughtSliceModel):
         prompted = [
             self._prompted(inside[n], drawn, rng) for n in rng.integers(len(inside), size=self.settings.mask_num)
         ]
-        grey = np.ascontiguousarray(case.image.voxels[part])
+        grey = np.array(case.image.voxels[part])  # prepared cases may be read-only
         columned = {name: np.stack([one[name] for one in prompted]) for name in prompted[0]}
         return {"image": self.frame.show(torch.from_numpy(grey)).numpy(), **columned}
 

@@ -61,5 +61,5 @@ class StackSession(SliceSession):
 
 def shown_stack(model: PromptedSliceModel, grey: Volume, stack: list[int], crop: Crop) -> Tensor:
     """The same part of several slices of an axial volume of grey values as network inputs, (stack, 3, size, size)."""
-    parts = (np.ascontiguousarray(grey.voxels[region(number, crop)]) for number in stack)
+    parts = (np.array(grey.voxels[region(number, crop)]) for number in stack)
     return torch.stack([model.frame.show(torch.from_numpy(part)) for part in parts])
