@@ -194,6 +194,21 @@ def test_a_crop_of_several_structures_is_refused():
         model_of(given="box crop", labels="lungs+tumour")
 
 
+def test_other_structures_are_found_on_slices_without_a_box_too():
+    class Both(Repeats):
+        def forward(self, x):
+            everywhere = torch.ones_like(x[:, :1]) * self.scale
+            inside = (x[:, -1:] - 0.5) * 4 * self.scale
+            return torch.cat([-everywhere, everywhere, -everywhere, inside], dim=1)
+
+    info, options = unet.INFOS[0], {"given": "box channel", "labels": "lungs+tumour", "patch": 32}
+    model = built(SliceModel, (info,), SliceOptions, Both, variants={}, variant=None, weights=None, options=options)
+    labels = model.predict_labels(blocks().image, BOXES[:1]).voxels
+    assert (labels[0] == 1).all()
+    assert (labels[2, 8:16, 12:20] == 3).all()
+    assert not (labels[5:] == 3).any()
+
+
 def test_nnunet_says_that_it_cannot():
     with pytest.raises(ConfigError, match=r"nnunet.*cannot be given boxes"):
         registry.load("models", "nnunet").build(given="box channel")
