@@ -1,6 +1,6 @@
 import numpy as np
 
-from oncoseg.lesions import regions
+from oncoseg.lesions import components, deepest, depth_mm, nearest_inside, regions
 from oncoseg.volume import Volume
 
 
@@ -45,3 +45,30 @@ def test_the_volume_is_one_region():
 
 def test_an_empty_mask_has_no_region():
     assert [regions(mask_of(), per) for per in ("lesion", "slice", "volume")] == [[], [], []]
+
+
+def test_depth_is_the_distance_to_the_outside_in_millimetres():
+    """Three slices of 3 mm, five by five pixels of 1 mm: the middle is 3 mm from the next pixel outside."""
+    (region,) = regions(mask_of((slice(1, 4), slice(0, 5), slice(1, 6)), shape=(5, 6, 7)))
+    depth = depth_mm(region, (3.0, 1.0, 1.0))
+    assert depth[1, 2, 2] == 3.0
+    assert depth[0, 2, 2] == 3.0
+    assert depth[1, 0, 2] == 1.0  # the border of the image is a border of the region too
+    assert deepest(region, (3.0, 1.0, 1.0)) == (2, 2, 3)
+
+
+def test_depth_in_a_region_of_one_slice_is_taken_on_it():
+    (region,) = regions(mask_of((2, slice(0, 5), slice(0, 5))), "slice")
+    assert depth_mm(region, (0.5, 1.0, 1.0))[0, 2, 2] == 3.0
+
+
+def test_the_nearest_voxel_is_nearest_in_millimetres():
+    (region,) = regions(mask_of((0, 3, 3), (1, 3, 3), (1, 3, 5), (1, 3, 4)))
+    assert nearest_inside(region, np.array([0.0, 3.0, 5.0]), (3.0, 1.0, 1.0)) == (0, 3, 3)
+    assert nearest_inside(region, np.array([0.0, 3.0, 5.0]), (0.5, 1.0, 1.0)) == (1, 3, 5)
+
+
+def test_parts_of_a_region_keep_their_places():
+    mask = mask_of((0, 0, 0), (3, 5, 5))
+    (whole,) = regions(mask, "volume")
+    assert [(p.start, p.stop) for p in components(whole)] == [(r.start, r.stop) for r in regions(mask)]

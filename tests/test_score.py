@@ -102,6 +102,7 @@ def test_every_result_carries_type_source_number_and_jitter():
     ledger = ledger_of([Box((2, 0, 0), (3, 2, 2), "jittered", jitter_px=10.0), Click((2, 0, 0), source="oracle")])
     assert (ledger.boxes, ledger.clicks_positive, ledger.prompts, ledger.jitter_px) == (1, 1, 2, 10.0)
     assert ledger.label == "1 box + 1 positive click, oracle 10 px, level 2"
+    assert ledger.prompt_types == ("box", "click")
 
 
 def test_ledgers_of_older_runs_are_read(tmp_path):

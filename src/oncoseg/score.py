@@ -61,6 +61,13 @@ class Ledger:
     jitter_px: float = 0.0
 
     @property
+    def prompt_types(self) -> tuple[str, ...]:
+        """Types of the prompts; empty without any."""
+        clicks = self.clicks_positive + self.clicks_negative
+        counts = {"box": self.boxes, "click": clicks, "scribble": self.scribbles, "mask": self.masks}
+        return tuple(name for name, count in counts.items() if count)
+
+    @property
     def prompts(self) -> int:
         """Number of prompts for the volume, of all types together."""
         return self.boxes + self.clicks_positive + self.clicks_negative + self.scribbles + self.masks

@@ -13,24 +13,28 @@ from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.groups import Group, level_of
 from oncoseg.report.structures import METRICS, entrants_of, structure_summaries
 from oncoseg.report.tables import CostRow, FailureRow, UndefinedRow, flag_of, leaderboard
-from oncoseg.score import Score
+from oncoseg.score import Ledger, Score
 
 
 def scores_csv(results: Sequence[CellResult]) -> str:
     """Every score, one line a prediction and scoring protocol, one column a metric.
 
-    Undefined scores are empty; the last column names them with their reason.
+    Each line says what the model was given: types of prompts, their source, their number for the volume, and how far
+    they were displaced. Undefined scores are empty; the last column names them with their reason.
     """
     metrics = list(dict.fromkeys(s.metric for cell in results for s in (*cell.scores, *cell.others)))
     head = ["cell", "model", "variant", "dataset", "prompt", "level", "fraction", "seed", "fold"]
-    lines = [[*head, "protocol", "case", "patient", "roi", *metrics, "undefined"]]
+    given = ["prompt_types", "prompt_source", "prompts", "jitter_mm", "jitter_px"]
+    lines = [[*head, "protocol", "case", "patient", "roi", *given, *metrics, "undefined"]]
     for cell in results:
+        ledgers = {p.case: p.ledger for p in cell.predictions}
         r = cell.record
         same = [r.key[:8], r.model, r.variant, r.dataset, r.prompt, level_of(cell), r.fraction, r.seed, r.fold]
         for place, scores in _by_prediction([*cell.scores, *cell.others]).items():
             values = {s.metric: f"{s.value:.6g}" for s in scores if s.value is not None}
             reasons = "; ".join(f"{s.metric}: {s.reason}" for s in scores if s.value is None)
-            lines.append([*map(str, same), *place, *(values.get(m, "") for m in metrics), reasons])
+            told = _given(ledgers.get(place[1]))
+            lines.append([*map(str, same), *place, *told, *(values.get(m, "") for m in metrics), reasons])
     return _write_csv(lines)
 
 
@@ -86,6 +90,13 @@ def dicts_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def _written(value: Any) -> str:
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _given(ledger: Ledger | None) -> list[str]:
+    if ledger is None:
+        return [""] * 5
+    jitters = (f"{value:g}" for value in (ledger.jitter_mm, ledger.jitter_px))
+    return [" + ".join(ledger.prompt_types), ledger.prompt_source, str(ledger.prompts), *jitters]
 
 
 def _by_prediction(scores: Iterable[Score]) -> dict[tuple[str, str, str, str], list[Score]]:
