@@ -116,3 +116,23 @@ def test_a_refused_file_is_converted_with_the_command_of_the_message(oncoseg, tm
     assert done.code == 0
     assert "2 tensors; left out: args (argparse.Namespace)" in done.err
     assert (tmp_path / "old.safetensors").exists()
+
+
+def test_a_model_without_weights_names_those_it_reads(oncoseg, thorax):
+    folder, _, _ = thorax
+    box = ("--box", "10:30,10:30,2:8")
+    result = oncoseg("predict", "sam_med2d", folder / "ct.nii.gz", "--out", folder / "m.nii.gz", *box)
+    assert result.code == 2
+    assert "reads those of sam-med2d, " in result.err
+    assert "--weights sam-med2d; see: oncoseg weights" in result.err
+
+
+def test_an_id_in_place_of_a_weights_file_is_located(oncoseg, thorax):
+    folder, _, _ = thorax
+    out = ("--out", folder / "m.nii.gz")
+    result = oncoseg("predict", "sam_med2d", folder / "ct.nii.gz", *out, "--weights", "sam-med2d")
+    assert result.code == 3
+    assert "bring the file sam-med2d_b.pth" in result.err
+    result = oncoseg("predict", "sam_med2d", folder / "ct.nii.gz", *out, "--weights", "sam-med3d")
+    assert result.code == 2
+    assert "Weights sam-med3d do not exist" in result.err

@@ -1,4 +1,4 @@
-"""`oncoseg fetch`: weights and data that come from package registries, into the user's cache."""
+"""`oncoseg fetch`: weights, data and packages into the user's cache."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def open_model(name: str, weights: Path | None, options: Mapping[str, Any], *, t
     published = info.weights
     if trained and weights is None and published is None and info.trainable:
         raise InputError(
-            f"{info.full_name} knows nothing yet: no published weights are known for it. Train it "
+            f"{info.full_name} knows nothing yet: {_published_for(base)}. Train it "
             f"(oncoseg train {name} DATASET --out FOLDER --steps N) and predict with that folder, or give --weights."
         )
     if weights is None and published is not None and not options.get("random_weights"):
@@ -42,6 +42,18 @@ def open_model(name: str, weights: Path | None, options: Mapping[str, Any], *, t
         weights = locate(published, say)
     model: Model = module.build(variant, weights=weights, **options)
     return model
+
+
+def _published_for(model: str) -> str:
+    """Which weights of the catalogue a model reads, in words."""
+    from oncoseg.weights.catalogue import read_by
+
+    ids = [known.id for known in read_by(model)]
+    if not ids:
+        return "no published weights are known for it"
+    return (
+        f"it comes without weights, but reads those of {', '.join(ids)} (e.g. --weights {ids[0]}; see: oncoseg weights)"
+    )
 
 
 def named_model(name: str, weights: Path | None) -> tuple[str, Path | None]:

@@ -19,7 +19,7 @@ from oncoseg.errors import FetchError, InputError, UnknownNameError
 from oncoseg.fetch import Say, cache_folder, member
 from oncoseg.files import require_file, require_writable, sha256
 from oncoseg.weights.entries import ENTRIES, Npm, Package, Url, Weights
-from oncoseg.weights.layouts import Fit, nearest
+from oncoseg.weights.layouts import Fit, layouts, nearest
 from oncoseg.weights.loading import SAFE_SUFFIX, read_tensors
 from oncoseg.weights.trained import write_tensors
 
@@ -51,6 +51,16 @@ def entry(weights_id: str) -> Weights:
         if known.id == weights_id:
             return known
     raise UnknownNameError("weights", weights_id, [known.id for known in ENTRIES])
+
+
+def read_by(model: str) -> tuple[Weights, ...]:
+    """Entries that a model of the shelf reads; those made for it before those it can start from.
+
+    An entry made for a model has its name: `sam-med2d` for `sam_med2d`.
+    """
+    layouts_of = {layout.name for layout in layouts() if model in layout.models}
+    fitting = [known for known in ENTRIES if layouts_of & set(known.layouts)]
+    return tuple(sorted(fitting, key=lambda known: known.id.replace("-", "_") != model))
 
 
 def locate(weights_id: str, say: Say = lambda line: None) -> Path:
