@@ -120,7 +120,7 @@ def test_a_refused_file_is_converted_with_the_command_of_the_message(oncoseg, tm
 
 def test_a_model_without_weights_names_those_it_reads(oncoseg, thorax):
     folder, _, _ = thorax
-    box = ("--box", "10:30,10:30,2:8")
+    box = ("--box", "10,10,2,30,30,8")
     result = oncoseg("predict", "sam_med2d", folder / "ct.nii.gz", "--out", folder / "m.nii.gz", *box)
     assert result.code == 2
     assert "reads those of sam-med2d, " in result.err
