@@ -104,7 +104,8 @@ class Predictor:
             first, held = self.door.given(case, self.roi, draw)
             given = ledger(self.door, first, case.image, cropped=self.cropped, held=held)
             silent = given.silent_slices > 0
-            prompts, steps, started = tuple(first), (), time.perf_counter()
+            prompts, started = tuple(first), time.perf_counter()
+            steps: tuple[Step, ...] = ()
             if silent:
                 masks = {self.roi: _nothing(case.image)}
             elif self.door.rounds:
