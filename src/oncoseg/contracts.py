@@ -15,7 +15,7 @@ what can be trained also `RECIPES: dict[str, Recipe]`; what stands on a package 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -199,8 +199,8 @@ class ValidatedWithPrompts(Protocol):
 class Surveying(Protocol):
     """A trainable model that looks once at all training cases before the first sample, e.g. for a crop window."""
 
-    def survey(self, training: Sequence[Case]) -> dict[str, Any]:
-        """Options of `build`, by name, found in the training cases; none when there is nothing to find.
+    def survey(self, training: Iterable[Case]) -> dict[str, Any]:
+        """Options of `build`, by name, found in the training cases, each read once; none when there is nothing to find.
 
         Raises:
             InputError: when the cases leave it open.

@@ -115,7 +115,9 @@ def run_cell(cell: Cell, output: Path, *, progress: Progress = silent, key: str 
     spec, cell, told = _chosen(work, spec)
     work = replace(work, cell=cell)
     model = _built(spec, cell.seed)
-    scored = _score_all(work, _masks(cell, model, dataset.info.cropped_round_reference))
+    masks = _masks(cell, model, dataset.info.cropped_round_reference)
+    scored = _score_all(work, masks)
+    told = [*told, *(masks.coverage.told if isinstance(masks, Predictor) else ())]
     if spec is not None and cell.cost:
         write_cost(folder, _cost(work, spec, scored))
     write_jsonl(folder / PREDICTIONS, [s.prediction for s in scored])

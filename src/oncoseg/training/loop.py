@@ -19,7 +19,7 @@ from oncoseg.training.checkpoint import Counters, load_state, save_state
 from oncoseg.training.descent import Descent, repeatable, require_device
 from oncoseg.training.event_files import EventFiles
 from oncoseg.training.loader import Batch, Samples, batches, names_of
-from oncoseg.training.preparing import PreparedFolder, prepared_cases
+from oncoseg.training.preparing import PreparedFolder, once, prepared_cases
 from oncoseg.training.ranks import ALONE, Ranks
 from oncoseg.training.record import Line, TrainResult
 from oncoseg.training.settings import INDIFFERENT, TrainConfig
@@ -129,7 +129,8 @@ def train(
     if ranks.first:
         record.claim(folder, asked)
     if isinstance(model, Surveying):
-        model.take(ranks.share(record.surveyed(folder, lambda: model.survey(training)) if ranks.first else {}))
+        cases = (once(training, index) for index in range(len(training)))
+        model.take(ranks.share(record.surveyed(folder, lambda: model.survey(cases)) if ranks.first else {}))
     result = _finished(model, folder, ranks)
     if result is not None:
         return result

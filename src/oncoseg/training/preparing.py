@@ -51,7 +51,7 @@ class PreparedFolder:
         key = content_key([self._about, name])
         found = self._read(key)
         if found is None:
-            self._write(key, model.prepare(_once(cases, index)))
+            self._write(key, model.prepare(once(cases, index)))
             found = self._read(key)
         if found is None:
             raise InputError(
@@ -99,10 +99,11 @@ def prepared_cases(
 
     def load(name: str) -> Case:
         place = places[name]
-        return folder.get_or_make(model, cases, place) if folder else model.prepare(_once(cases, place))
+        return folder.get_or_make(model, cases, place) if folder else model.prepare(once(cases, place))
 
     return CasesOnDemand(load, list(places), keep_gigabytes=keep_gigabytes)
 
 
-def _once(cases: Sequence[Case], index: int) -> Case:
+def once(cases: Sequence[Case], index: int) -> Case:
+    """A case for one look: of `CasesOnDemand` it is not kept."""
     return cases.read(index) if isinstance(cases, CasesOnDemand) else cases[index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -73,7 +73,7 @@ class GtvSamgan(IteratedSliceModel):
         """Of the first answer of the newest step: parts of the loss, mean judgement of real and of predicted masks."""
         return self._watched
 
-    def survey(self, training: Sequence[Case]) -> dict[str, Any]:
+    def survey(self, training: Iterable[Case]) -> dict[str, Any]:
         """The window round the tumours of the training cases, where the options ask for it.
 
         Raises:
