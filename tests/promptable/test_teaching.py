@@ -43,6 +43,16 @@ def test_box_and_click_lie_on_the_lesion_that_is_asked_for(case):
         assert sample["target"][y, x]
 
 
+def test_a_model_that_is_given_a_click_alone_is_taught_with_the_crop_round_it(case):
+    from oncoseg.models import mini_sam
+
+    model = mini_sam.build(random_weights=True, image_size=64, taught_with="click", crop_px=16)
+    inner = [s for s in samples_of(model, case) if s["target"].sum() > 50]
+    assert len(inner) > 2
+    for sample in inner:
+        np.testing.assert_allclose(sample["point"], 32, atol=4)  # a pixel of the slice is 4 of the frame
+
+
 def test_the_same_seed_gives_the_same_samples(case):
     model = model_of()
     for one, other in zip(samples_of(model, case), samples_of(model, case), strict=True):

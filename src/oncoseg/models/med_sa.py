@@ -14,11 +14,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oncoseg.case import Case
 from oncoseg.contracts import ModelInfo, Recipe, Sample
 from oncoseg.inference.accept import accept
+from oncoseg.inference.rectangles import Rectangle
 from oncoseg.nn.losses import binary_cross_entropy
 from oncoseg.nn.sam import SlicePrompts
 from oncoseg.nn.sam_adapters import med_sa
@@ -243,7 +245,9 @@ class MedSaStack(MedSa):
             `image` float32 (stack, 3, size, size); `target` uint8 (stack, size, size); `point` float32 (stack, 2);
             `label` int64 (stack,), 1, or -1 for slices without the lesion, which are shown no click.
         """
-        crop = self.crop(self.rectangle(taught), case.image)
+        click = self.clicked(taught.mask, rng)
+        extent = Rectangle(taught.index, *click, click[0] + 1, click[1] + 1)
+        crop = self.crop(extent, case.image)
         stack = stack_of(taught.index, case.image.shape[0], self.settings.stack)
         (first, top, left), (last, bottom, right), voxels = taught.lesion
         found = []
@@ -251,9 +255,11 @@ class MedSaStack(MedSa):
             mask = np.zeros(case.image.shape[1:], bool)
             if first <= number < last:
                 mask[top:bottom, left:right] = voxels[number - first]
-            found.append(self._clicked(mask[crop.top : crop.bottom, crop.left : crop.right], rng))
-        shown = shown_stack(self, case.image, stack, crop).numpy()
-        return {"image": shown, **{name: np.stack([one[name] for one in found]) for name in found[0]}}
+            shown = mask[crop.top : crop.bottom, crop.left : crop.right]
+            given = (click[0] - crop.top, click[1] - crop.left) if number == taught.index else None
+            found.append(self._clicked(shown, given, rng))
+        images = shown_stack(self, case.image, stack, crop).numpy()
+        return {"image": images, **{name: np.stack([one[name] for one in found]) for name in found[0]}}
 
     def losses(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """One loss on the masks of all slices."""
@@ -263,13 +269,13 @@ class MedSaStack(MedSa):
         """The clicks of a batch; a slice without the lesion has one that does not count."""
         return SlicePrompts(points=batch["point"][:, None], labels=batch["label"][:, None])
 
-    def _clicked(self, mask: np.ndarray, rng: np.random.Generator) -> Sample:
-        pixels, pick = np.argwhere(mask), rng.random()
-        pixel = [float(v) for v in pixels[int(pick * len(pixels))]] if len(pixels) else [0.0, 0.0]
+    def _clicked(self, mask: NDArray[np.bool_], given: tuple[int, int] | None, rng: np.random.Generator) -> Sample:
+        there = bool(mask.any())
+        pixel = given or (self.clicked(mask, rng) if there else (0, 0))
         return {
             "target": self.frame.show_mask(torch.from_numpy(np.ascontiguousarray(mask))).numpy(),
             "point": np.asarray(self.frame.point(mask.shape, pixel), np.float32),
-            "label": np.int64(1 if len(pixels) else -1),
+            "label": np.int64(1 if there else -1),
         }
 
 

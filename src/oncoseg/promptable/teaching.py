@@ -91,20 +91,26 @@ class TaughtSliceModel(PromptedSliceModel):
 
     def sample(self, case: Case, taught: Taught, rng: np.random.Generator) -> Sample:
         """One training sample, see `samples`."""
-        rectangle = self.rectangle(taught)
-        crop = self.crop(rectangle, case.image)
+        rectangle, (row, column) = self.rectangle(taught), self.clicked(taught.mask, rng)
+        # A model that is given a click alone looks round the click, not round the tumour it cannot know.
+        alone = self.settings.taught_with == "click"
+        crop = self.crop(Rectangle(taught.index, row, column, row + 1, column + 1) if alone else rectangle, case.image)
         shape = (crop.bottom - crop.top, crop.right - crop.left)
         grey = np.array(case.image.voxels[region(taught.index, crop)])  # a copy: mapped files cannot be written to
         inside = np.ascontiguousarray(taught.mask[crop.top : crop.bottom, crop.left : crop.right])
         moved = [edge - offset for edge, offset in zip(rectangle[1:], (crop.top, crop.left) * 2, strict=True)]
-        pixels = np.argwhere(inside)
-        pixel = pixels[int(rng.random() * len(pixels))] if len(pixels) else np.array(shape) // 2
         return {
             "image": self.frame.show(torch.from_numpy(grey)).numpy(),
             "target": self.frame.show_mask(torch.from_numpy(inside)).numpy(),
             "box": self.jittered(np.asarray(self.frame.corners(shape, moved)), rng).astype(np.float32),
-            "point": np.asarray(self.frame.point(shape, pixel), np.float32),
+            "point": np.asarray(self.frame.point(shape, (row - crop.top, column - crop.left)), np.float32),
         }
+
+    def clicked(self, mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[int, int]:
+        """A random pixel (row, column) of a mask that has some."""
+        pixels = np.argwhere(mask)
+        row, column = pixels[int(rng.random() * len(pixels))].tolist()
+        return row, column
 
     def rectangle(self, taught: Taught) -> Rectangle:
         """The box that is drawn before it is displaced: round the slice's mask, or the lesion's as on every slice."""
