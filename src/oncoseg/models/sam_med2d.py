@@ -80,7 +80,7 @@ RECIPES = {
         },
         assumed=("window",),
         notes="Start from SAM's ViT-B (sam_vit_b_01ec64.pth as weights) or from sam-med2d_b.pth. The paper says 12 "
-        "epochs, the code 15. Its slices come from all three axes; here they are axial, and drawn by lesion. Minimum "
+        "epochs, the code 15. Its slices come from all three axes; here they are axial. Minimum "
         "and maximum of every slice become 0 and 255 as in the paper, which shows bone and air but little of a "
         "tumour's surroundings: for lung tumours compare with slice_range off and a window.",
     ),
