@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from oncoseg import registry
 from oncoseg.case import Case
 from oncoseg.errors import ConfigError, InputError
 from oncoseg.experiments.recipes import recipes_of
+from oncoseg.inference.slices import axial_view
 from oncoseg.models import gtv_samgan, sam_med2d
 from oncoseg.models.gtv_samgan.discriminator import Discriminator, discriminator_loss, mean_loss
 from oncoseg.models.gtv_samgan.model import network_of
@@ -209,6 +211,20 @@ def test_slices_of_another_size_are_told():
     model = small(crop=(10, 10, 34, 34), crop_on=(512, 512))
     model.predict(case_of().image, [Click((2, 20, 20))])
     assert any("512 x 512" in sentence for sentence in model.told)
+
+
+def test_a_window_round_the_lungs_of_each_image_needs_no_reference():
+    phantom = registry.load("datasets", "phantom").build(cases=1, shape=[48, 96, 96], spacing=[6.0, 4.0, 4.0], seed=3)
+    case = phantom.load(phantom.entries()[0].case)
+    model = small(crop="lungs", crop_margin=2)
+    prepared = model.prepare(case)
+    window = model.window(axial_view(case.image).volume)
+    assert prepared.facts["lung window"] == ",".join(map(str, window))
+    assert window.bottom - window.top == window.right - window.left < 96
+    lung = (case.mask("lung_right").voxels | case.mask("lung_left").voxels) & ~model.window_on(case.image)
+    assert lung.mean() < 0.001
+    assert next(model.samples(prepared, np.random.default_rng(0)))["image"].shape == (3, 64, 64)
+    assert not any("in place of" in sentence for sentence in model.told)
 
 
 def test_without_lungs_the_whole_slice_is_shown_and_told():
