@@ -8,7 +8,9 @@ from oncoseg.case import TUMOUR, Case
 from oncoseg.errors import ConfigError, InputError
 from oncoseg.models import medsam2
 from oncoseg.prompt import Box
+from oncoseg.promptable.teaching import lesions_of
 from oncoseg.volume import Volume
+from oncoseg.weights import official as layouts
 from oncoseg.weights.trained import write_tensors
 
 SMALLEST = {"size": "smallest", "image_size": 64, "video_length": 4, "corrections": 2, "gated": False}
@@ -67,8 +69,6 @@ def test_clips_begin_on_the_lesion_and_run_either_way():
     asked = model()
     starts = set()
     prepared = asked.prepare(case())
-    from oncoseg.promptable.teaching import lesions_of
-
     for seed in range(60):
         slices = asked.slices(lesions_of(prepared)[0], prepared, np.random.default_rng(seed))
         starts.add(slices[0])
@@ -133,6 +133,29 @@ def test_validation_prompts_are_a_3d_box_a_lesion_or_boxes_on_every_slice():
     assert model().validation_prompts(case()) == [Box((3, 10, 8), (11, 30, 26), source="oracle")]
     every = model(thick_box="every").validation_prompts(case())
     assert [p.slices[0] for p in every] == list(range(3, 11))
+
+
+def official(version):
+    """Random tensors by the names and shapes of an official SAM 2 tiny."""
+    shapes = layouts.sam2(layouts.SAM2_SIZES["tiny"], version)
+    generator = torch.Generator().manual_seed(0)
+    return {name: torch.randn(shape, generator=generator) * 0.02 for name, shape in shapes.items()}
+
+
+def test_official_files_fill_the_whole_network():
+    network, state = medsam2.build(image_size=64).network, official("2.1")
+    medsam2.load_official(network, state, "the file")
+    held = network.state_dict()
+    for ours, theirs in {
+        "vision_encoder.backbone.blocks.3.attn.qkv.weight": "image_encoder.trunk.blocks.3.attn.qkv.weight",
+        "memory_encoder.projection.weight": "memory_encoder.out_proj.weight",
+        "memory_attention.layers.2.self_attn.o_proj.bias": "memory_attention.layers.2.self_attn.out_proj.bias",
+        "object_pointer_proj.proj_out.weight": "obj_ptr_proj.layers.2.weight",
+        "memory_temporal_positional_encoding": "maskmem_tpos_enc",
+    }.items():
+        assert torch.equal(held[ours], state[theirs]), ours
+    with pytest.raises(InputError, match="3 missing"):
+        medsam2.load_official(network, official("2.0"), "the older file")
 
 
 def test_files_of_sam_2_0_are_refused(tmp_path):
