@@ -66,7 +66,7 @@ RECIPES = {
     "smoke": Recipe(
         source="none: the whole network from random weights, to see on a CPU that everything runs",
         options={"random_weights": True, "image_size": 64, "jitter_px": 0.0, "crop_px": 48},
-        training={"steps": 60, "batch": 2, "learning_rate": 3e-4, "validate_every": 20},
+        training={"steps": 40, "batch": 2, "learning_rate": 3e-4, "validate_every": 20},
     ),
     "paper": Recipe(
         source="bowang-lab/MedSAM, branch LiteMedSAM, train_one_gpu.py",
