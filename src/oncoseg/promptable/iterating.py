@@ -207,7 +207,7 @@ class IteratedSliceModel(TaughtSliceModel):
 
         From the second round on image encoder and prompt encoder get no gradients.
         """
-        # Each turn of a step begins with the same seed: a generator of its own gives every round other clicks.
+        # A generator of its own: every round has other clicks, whatever is seeded between the turns.
         chance = torch.Generator().manual_seed(int(torch.randint(2**31 - 1, ())))
         flat = {name: values.flatten(0, 1) for name, values in batch.items() if name != "image"}
         images = batch["image"].repeat_interleave(self.settings.mask_num, dim=0)
