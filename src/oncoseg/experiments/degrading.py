@@ -84,6 +84,10 @@ AXES: dict[str, Axis] = {
             "missing_slices", "share of the other slices without a box (1: one slice only)", "", "key_slice", "missing",
             _SHARES, absent=1.0, random=False,
         ),
+        Axis(
+            "every_nth", "boxes on every so many-th slice only", "slices", "every_nth_slice", "n", (1, 2, 4, 8),
+            absent=2, random=False,
+        ),
         Axis("wrong_slice", "share of boxes on a wrong slice", "", "wrong_slice", "share", _SHARES, absent=1.0),
         Axis("off_centre", "way of the click from the middle to the border", "", "edge_click", "off_centre", _SHARES,
              absent=1.0),
