@@ -182,6 +182,20 @@ def test_clicks_on_a_followed_slice_are_given_with_the_mask_that_was_found():
     assert (fed[0].masks > 0).any()
 
 
+def test_a_correction_recalls_what_was_prompted_and_is_not_made_again():
+    asked = model()
+    session = asked.session(image())
+    session.add(Box(BOX.start, BOX.stop, lesion=1))
+    asked.network.recalled.clear()
+    session.add(Click((9, 20, 28), lesion=1))
+    assert asked.network.recalled[0] == [(6, 0)]
+    count = len(asked.network.asked)
+    session.add(Click((10, 20, 28), positive=False, lesion=1))
+    labels = [p.labels.tolist() for p in asked.network.asked[count:] if p is not None]
+    assert labels == [[[0]]]
+    assert asked.network.recalled[-1][:3] == [(6, 0), (9, 0), (10, 0)]
+
+
 def test_embeddings_are_made_once_for_all_objects_prompts_and_steps():
     asked = model()
     session = asked.session(image())

@@ -20,7 +20,7 @@ from oncoseg.inference.accept import accept
 from oncoseg.inference.slices import AxialView, axial_view
 from oncoseg.nn.sam import SlicePrompts
 from oncoseg.nn.sam2.memory import MemoryBank
-from oncoseg.nn.sam2.network import Decoded, Features, Sam2
+from oncoseg.nn.sam2.network import SCALE, SHIFT, Decoded, Features, Sam2
 from oncoseg.nn.sam2.tracking import Track
 from oncoseg.preprocess.window import window
 from oncoseg.prompt import Prompt
@@ -30,6 +30,9 @@ from oncoseg.promptable.options import WINDOWS
 from oncoseg.promptable.video_options import VideoOptions
 from oncoseg.promptable.video_prompts import Wanted, wanted
 from oncoseg.volume import Volume
+
+#: Logits of an earlier mask go no further when they are shown again.
+MOST = 32.0
 
 
 def video_frame(image_size: int) -> Frame:
@@ -219,7 +222,7 @@ class VideoSession:
         dots = [frame.point(self.shape, (dot.row, dot.column)) for dot in asked.dots]
         mask = before
         if asked.mask is not None:
-            rough = self.mask(asked) * 20 - 10
+            rough = self.mask(asked) * SCALE + SHIFT
             side = self._model.settings.image_size // 4
             mask = F.interpolate(rough, size=(side, side), mode="bilinear", antialias=True)
         return SlicePrompts(
@@ -266,36 +269,60 @@ class _Following:
     answers: dict[int, Decoded] = field(default_factory=dict)
 
     def found(self) -> Found:
-        """Prompted slices first, then the others, up and down from them."""
+        """Prompted slices first, then what corrects followed ones, then the others, up and down from all of these."""
         track = self.session.track()
+        corrected = self._corrected()
         for index, asked in self.wanted.starts.items():
-            self.answers[index] = self._prompted(track, index, asked)
-        corrected = {n: a for n, a in self.wanted.asked.items() if n not in self.wanted.starts}
+            if index not in corrected:
+                self.answers[index] = self._prompted(track, index, asked)
         if corrected:
-            # What points away from something needs a mask to correct.
-            masks = dict(self.before.answers) if self.before else {}
-            if any(index not in masks for index in corrected) and self.answers:
-                self._followed(track)
-                masks = self.answers | masks
-            self.answers = {n: self.answers[n] for n in self.wanted.starts}
-            track.afresh()
-            for index in (n for n in corrected if n in masks):
-                prompts = self.session.given(corrected[index], masks[index].logits)
-                self.answers[index] = track.prompt(index, prompts, initial=not self.answers)
+            self._correct(track, corrected)
         if self.answers:
             self._followed(track)
         return Found(self.wanted, dict(sorted(self.answers.items())))
 
+    def _corrected(self) -> dict[int, Asked]:
+        """What is said on slices that were, or first must be, followed: what points away, and new clicks on a mask."""
+        starts, before = self.wanted.starts, self.before
+        later = {n: asked for n, asked in self.wanted.asked.items() if n not in starts}
+        if before is not None:
+            on_masks = {n: a for n, a in starts.items() if n in before.answers and n not in before.wanted.starts}
+            if len(on_masks) < len(starts):
+                later |= on_masks
+        return dict(sorted(later.items()))
+
+    def _correct(self, track: Track, corrected: Mapping[int, Asked]) -> None:
+        masks = dict(self.before.answers) if self.before else {}
+        if self.answers and any(index not in masks for index in corrected):
+            prompted = dict(self.answers)
+            self._followed(track)
+            masks, self.answers = self.answers | masks, prompted
+            track.afresh()
+        for index, asked in corrected.items():
+            if self._same(index, asked):
+                self.answers[index] = self._again(track, index)
+            elif index in masks:
+                prompts = self.session.given(asked, masks[index].logits.clamp(-MOST, MOST))
+                self.answers[index] = slim(track.prompt(index, prompts, initial=not self.answers))
+
     def _prompted(self, track: Track, index: int, asked: Asked) -> Decoded:
-        before = self.before
         if index in self.wanted.absent or (asked.mask is not None and asked.box is None and not asked.dots):
-            return track.give(index, self.session.mask(asked))
-        known = before.answers.get(index) if before else None
-        if known is not None and before is not None and asked.same(before.wanted.asked.get(index)):
-            track.again(index, known)
-            return known
-        logits = known.logits.clamp(-32, 32) if known is not None else None
-        return track.prompt(index, self.session.given(asked, logits))
+            return slim(track.give(index, self.session.mask(asked)))
+        if self._same(index, asked):
+            return self._again(track, index)
+        known = self.before.answers.get(index) if self.before else None
+        logits = None if known is None else known.logits.clamp(-MOST, MOST)
+        return slim(track.prompt(index, self.session.given(asked, logits)))
+
+    def _same(self, index: int, asked: Asked) -> bool:
+        """Whether nothing new is said on a slice that was answered before."""
+        before = self.before
+        return before is not None and index in before.answers and asked.same(before.wanted.asked.get(index))
+
+    def _again(self, track: Track, index: int) -> Decoded:
+        known = self.before.answers[index] if self.before else self.answers[index]
+        track.again(index, known)
+        return known
 
     def _followed(self, track: Track) -> None:
         """Up from the lowest prompted slice and down from it, each until the object is gone."""
@@ -313,11 +340,16 @@ class _Following:
                 gone = 0
                 continue
             self.session.features(index, slices[place + 1 : place + self.session.settings.batch])
-            self.answers[index] = decoded = track.follow(index, backwards=backwards)
+            self.answers[index] = decoded = slim(track.follow(index, backwards=backwards))
             gone = 0 if is_there(decoded) else gone + 1
             beyond = index < last if backwards else index > last
             if beyond and gone >= self.session.settings.absent_slices:
                 break
+
+
+def slim(decoded: Decoded) -> Decoded:
+    """An answer without the masks that were not chosen, which take most of its memory."""
+    return decoded._replace(all_logits=decoded.logits, all_quality=decoded.quality[:, None])
 
 
 def is_there(decoded: Decoded) -> bool:

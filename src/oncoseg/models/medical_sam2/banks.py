@@ -34,6 +34,7 @@ class SelfSortCode:
     """
 
     always_asked = True
+    compares = True
     sees_conditioned = True
 
     def __init__(self, size: int = 16, draws: int = 4, *, draw: Draw = "sample", seed: int = 0) -> None:
@@ -84,6 +85,7 @@ class SelfSortPaper:
     """
 
     always_asked = False
+    compares = True
     sees_conditioned = False
 
     def __init__(self, size: int = 16, threshold: float = 0.5, *, draw: Draw = "sample", seed: int = 0) -> None:

@@ -56,7 +56,7 @@ class MedicalSam2(TaughtVideoModel):
         if self.settings.passes == "three axes":
             return (
                 "sagittal and coronal slices are prompted with a box round all boxes of an object; objects whose boxes "
-                "span fewer than two slices are followed through axial slices only.",
+                "span fewer than two slices, and sessions, are followed through axial slices only.",
             )
         return ()
 

@@ -19,7 +19,8 @@ class Memory:
         features: (1, 64, s/16, s/16), frame and mask together.
         pointer: (1, width), the object itself.
         quality: the IoU that was expected of the mask.
-        embedding: (width x s/16 x s/16,), the frame alone, or as its memories have changed it for banks that want that.
+        embedding: (width x s/16 x s/16,), the frame alone, or as its memories have changed it for banks that want that;
+            empty for banks that do not look at it.
     """
 
     frame: int
@@ -67,10 +68,12 @@ class MemoryBank(Protocol):
 
     Attributes:
         always_asked: prompted frames recall too, as soon as there is something.
+        compares: it looks at the embeddings of frames.
         sees_conditioned: what is remembered of a frame is the frame as its memories have changed it.
     """
 
     always_asked: bool
+    compares: bool
     sees_conditioned: bool
 
     def update(self, entry: Memory) -> None:
@@ -95,6 +98,7 @@ class Fifo:
     """
 
     always_asked = False
+    compares = False
     sees_conditioned = False
 
     def __init__(self, memories: int = 7, pointers: int = 16) -> None:

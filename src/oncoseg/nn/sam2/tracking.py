@@ -112,7 +112,9 @@ class Track:
     ) -> None:
         memory = self.network.remember(source, logits, decoded.presence, prompted=prompted)
         kept = memory if self._kept_as is None else memory.to(self._kept_as)
-        embedding = (source if self.bank.sees_conditioned else features.coarse).detach().flatten()
+        looks = source if self.bank.sees_conditioned else features.coarse
+        # A view would keep the whole embedding of the frame in memory.
+        embedding = looks.detach().flatten() if self.bank.compares else looks.new_empty(0)
         entry = Memory(frame, prompted, kept, decoded.pointer, float(decoded.quality.detach()), embedding)
         if prompted:
             self._prompted[frame] = entry
