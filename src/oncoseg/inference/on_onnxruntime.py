@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import io
+import tempfile
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -58,16 +59,16 @@ def compiled(network: nn.Module, *, threads: int) -> Callable[[Tensor], Tensor]:
 def _session(network: nn.Module, batch: Tensor, threads: int) -> Any:
     import onnxruntime
 
-    exported = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
         # The exporter warns that another shape may compute otherwise; every shape is exported for itself. It also
         # announces its own successor, which needs a package more.
         warnings.simplefilter("ignore", torch.jit._trace.TracerWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
+        exported = Path(folder) / "network.onnx"
         torch.onnx.export(network, (batch,), exported, input_names=["batch"], opset_version=_OPSET, dynamo=False)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    try:
-        return onnxruntime.InferenceSession(exported.getvalue(), options, providers=["CPUExecutionProvider"])
-    except onnxruntime.capi.onnxruntime_pybind11_state.Fail as error:
-        raise RuntimeError(f"ONNX Runtime cannot compute this network: {error}") from error
+        try:
+            return onnxruntime.InferenceSession(exported.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except onnxruntime.capi.onnxruntime_pybind11_state.Fail as error:
+            raise RuntimeError(f"ONNX Runtime cannot compute this network: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -33,7 +33,8 @@ MOST_EMBEDDINGS = 512
 _seen: WeakKeyDictionary[Case, list[Region]] = WeakKeyDictionary()
 
 
-class Taught(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Taught:
     """One lesion on one slice of an axial case, as it becomes a training sample.
 
     Attributes:
@@ -165,7 +166,7 @@ class TaughtSliceModel(PromptedSliceModel):
         found = regions(case.mask(TUMOUR), per)
         if taught == "click":
             clicks = [np.argwhere(r.voxels)[np.count_nonzero(r.voxels) // 2] + r.start for r in found]
-            return [Click(tuple(int(v) for v in c), source="oracle") for c in clicks]
+            return [Click((int(c[0]), int(c[1]), int(c[2])), source="oracle") for c in clicks]
         return [Box(r.start, r.stop, source="oracle") for r in found]
 
 
