@@ -67,18 +67,18 @@ class Options(VitOptions):
     jitter_px: float = 20.0
 
 
-def _smoke(variant: str, **options: Any) -> Recipe:
+def _smoke(variant: str, steps: int, **options: Any) -> Recipe:
     return Recipe(
         source="none: a small encoder from random weights, to see on a CPU that everything runs",
         options={"embed_dim": 48, "depth": 2, "heads": 4, "image_size": 128, **options},
-        training={"steps": 150, "batch": 4, "learning_rate": 1e-3, "validate_every": 50},
+        training={"steps": steps, "batch": 4, "learning_rate": 1e-3, "validate_every": steps // 3},
         variants=(variant,),
     )
 
 
 RECIPES = {
-    "smoke:box": _smoke("box", crop="prompt", crop_px=32, jitter_px=0.0),
-    "smoke:click": _smoke("click"),
+    "smoke:box": _smoke("box", 90, crop="prompt", crop_px=32, jitter_px=0.0),
+    "smoke:click": _smoke("click", 150),
     "paper": Recipe(
         source="Ma et al. 2024, methods, and bowang-lab/MedSAM, train_one_gpu.py",
         options={"window": "lung"},
