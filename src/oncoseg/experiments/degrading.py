@@ -73,11 +73,11 @@ AXES: dict[str, Axis] = {
         Axis("jitter_mm", "largest displacement of a side of the box", "mm", "box", "jitter_mm", _MM),
         Axis("jitter_px", "largest displacement of a side of the box", "px", "box", "jitter_px", _PX),
         Axis(
-            "range_slices", "range of slices of the box shifted by", "slices", "shifted_range", "shift_slices",
+            "range_slices", "shift of the range of slices of the box", "slices", "shifted_range", "shift_slices",
             (0, 1, 2, 5), absent=2,
         ),
         Axis(
-            "range_mm", "range of slices of the box shifted by", "mm", "shifted_range", "shift_mm", _MM,
+            "range_mm", "shift of the range of slices of the box", "mm", "shifted_range", "shift_mm", _MM,
             fixed={"shift_slices": 0},
         ),
         Axis(
@@ -85,7 +85,7 @@ AXES: dict[str, Axis] = {
             _SHARES, absent=1.0, random=False,
         ),
         Axis(
-            "every_nth", "boxes on every so many-th slice only", "slices", "every_nth_slice", "n", (1, 2, 4, 8),
+            "every_nth", "distance between slices with a box", "slices", "every_nth_slice", "n", (1, 2, 4, 8),
             absent=2, random=False,
         ),
         Axis("wrong_slice", "share of boxes on a wrong slice", "", "wrong_slice", "share", _SHARES, absent=1.0),

@@ -81,11 +81,9 @@ def sentences(groups: Sequence[Group]) -> list[str]:
             if before is not None and after is not None:
                 falls.append((-before, f"{label} {number(before)} to {number(after)}", max(at)))
         if falls:
-            furthest = f"{max(level for *_, level in falls):g} {axis.unit}".strip()
+            most = f"{max(level for *_, level in falls):g} {axis.unit}".strip()
             what = (
-                f"box displaced by up to {furthest}"
-                if axis.option.startswith("jitter")
-                else f"{axis.title}, {furthest}"
+                f"box displaced by up to {most}" if axis.use == "box" else f"{axis.title}, {axis.levels[0]:g} to {most}"
             )
             name = groups[0].key.dataset
             told.append(f"{name} · {what}: mean Dice goes " + ", ".join(t for _, t, _ in sorted(falls)) + ".")
