@@ -73,7 +73,7 @@ _SAM = (
     Layout("mobile-sam", "SAM with TinyViT at 1024 px", partial(official.tiny_sam, 3), ("mini_sam",)),
     Layout("lite-medsam", "SAM with TinyViT at 256 px", partial(official.tiny_sam, 1), ("lite_medsam",)),
 )
-_SAM2_MODELS = {("2.0", "tiny"): ("medical_sam2",), ("2.0", "small"): ("medical_sam2",), ("2.1", "tiny"): ("medsam2",)}
+_SAM2_MODELS = {**{("2.0", size): ("medical_sam2",) for size in official.SAM2_SIZES}, ("2.1", "tiny"): ("medsam2",)}
 _SAM2 = tuple(
     Layout(
         f"sam{version}-{size}".replace("_", "-").replace("sam2.0", "sam2"),
