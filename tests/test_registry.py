@@ -40,3 +40,9 @@ def test_unknown_names_suggest_near_ones():
 )
 def test_a_variant_follows_the_first_dot(name, parts):
     assert registry.split_variant(name) == parts
+
+
+def test_a_name_may_be_written_with_hyphens():
+    assert registry.load("models", "lite-medsam") is registry.load("models", "lite_medsam")
+    with pytest.raises(UnknownNameError, match="filled_box"):
+        registry.load("models", "filled-bax")

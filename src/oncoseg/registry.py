@@ -43,11 +43,13 @@ def load(shelf: Shelf, name: str) -> ModuleType:
 
     Args:
         shelf: which one.
-        name: its file's name, without a variant.
+        name: its file's name, without a variant; `medical-sam2` finds `medical_sam2`.
 
     Raises:
         UnknownNameError: with near names.
     """
+    if name not in names(shelf):
+        name = name.replace("-", "_")
     if name in _own(shelf):
         return importlib.import_module(f"{PACKAGES[shelf]}.{name}")
     if name in _foreign(shelf):
