@@ -33,7 +33,7 @@ def open_model(name: str, weights: Path | None, options: Mapping[str, Any], *, t
     published = info.weights
     if trained and weights is None and published is None and info.trainable:
         raise InputError(
-            f"{info.full_name} knows nothing yet: {_published_for(base)}. Train it "
+            f"{info.full_name} knows nothing yet: {_published_for(info.name)}. Train it "
             f"(oncoseg train {name} DATASET --out FOLDER --steps N) and predict with that folder, or give --weights."
         )
     if weights is None and published is not None and not options.get("random_weights"):

@@ -62,9 +62,10 @@ def _session(network: nn.Module, batch: Tensor, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
-        # The exporter warns that another shape may compute otherwise; every shape is exported for itself. It also
-        # announces its own successor, which needs a package more.
+        # The exporter warns that another shape may compute otherwise; every shape is exported for itself. It says what
+        # it does not compute beforehand, and announces its own successor, which needs a package more.
         warnings.simplefilter("ignore", torch.jit._trace.TracerWarning)
+        warnings.filterwarnings("ignore", "Constant folding", UserWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         exported = Path(folder) / "network.onnx"
         torch.onnx.export(network, (batch,), exported, input_names=["batch"], opset_version=_OPSET, dynamo=False)
