@@ -138,6 +138,65 @@ def nodules_root(tmp_path) -> Path:
     return root
 
 
+@pytest.fixture
+def brats21_root(tmp_path) -> Path:
+    """Two labelled cases (0 background, labels 1, 2, 4) and one of the validation set, in the archive's folders."""
+    root, shape = tmp_path / "RSNA-ASNR-MICCAI-BraTS-2021", (12, 40, 36)
+    brain = ellipsoid(shape, (6, 20, 18), (5, 17, 15))
+    for number, case in enumerate(["TrainingSet/UCSF-PDGM/BraTS2021_00005", "TrainingSet/new/BraTS2021_00017"]):
+        centre = (6, 18 + number, 16)
+        labels = 2 * ellipsoid(shape, centre, (4, 9, 8)).astype(np.uint8)
+        labels[ellipsoid(shape, centre, (3, 5, 5))] = 4
+        labels[ellipsoid(shape, centre, (2, 3, 3))] = 1
+        _brats_case(root / f"BraTS2021_{case}", brain, labels, number)
+    _brats_case(root / "BraTS2021_ValidationSet/new/BraTS2021_00001", brain, np.zeros(shape, np.uint8), 7)
+    (root / "BraTS2021_ValidationSet/new/BraTS2021_00001/BraTS2021_00001_seg.nii.gz").unlink()
+    (root / "BraTS2021_TrainingSet/new/BraTS2021_00017/._BraTS2021_00017_seg.nii.gz").write_bytes(b"Mac OS X")
+    return root
+
+
+def _brats_case(folder, brain, labels, seed):
+    """Four sequences that differ in their mean, zero outside the brain, and the segmentation."""
+    noise = np.random.default_rng(seed).normal(0, 5, brain.shape)
+    for mean, sequence in enumerate(["flair", "t1", "t1ce", "t2"], start=1):
+        voxels = np.where(brain, np.rint(200 * mean + noise), 0).astype(np.int16)
+        write_nifti(folder / f"{folder.name}_{sequence}.nii.gz", voxels, (1.0, 1.0, 1.0))
+    write_nifti(folder / f"{folder.name}_seg.nii.gz", labels, (1.0, 1.0, 1.0))
+
+
+@pytest.fixture
+def kits19_root(tmp_path) -> Path:
+    """A clone with three labelled cases, one of them without its image, and one test case; the official affine."""
+    root, shape, thickness, width = tmp_path / "kits19", (9, 40, 36), 3.0, 0.8
+    affine = np.array([[0, 0, -width, 0], [0, -width, 0, 0], [-thickness, 0, 0, 0], [0, 0, 0, 1]])
+    for number in (0, 1, 15, 210):
+        folder = root / f"data/case_{number:05}"
+        folder.mkdir(parents=True)
+        kidney = ellipsoid(shape, (4, 20, 12), (4, 9, 7))
+        tumour = ellipsoid(shape, (2, 16 + number % 3, 12), (2, 4, 4))
+        values = {"imaging": ct(shape, kidney | tumour, number).astype(float), "segmentation": kidney.astype(np.uint8)}
+        values["segmentation"][tumour] = 2
+        for kind, voxels in values.items():
+            if (number, kind) not in ((1, "imaging"), (210, "segmentation")):
+                nibabel.save(nibabel.Nifti1Image(voxels, affine), folder / f"{kind}.nii.gz")
+    return root
+
+
+@pytest.fixture
+def lits_root(tmp_path) -> Path:
+    """Two training batches, one zipped: a sound volume, one without tumour, one whose headers differ; a test volume."""
+    root, shape = tmp_path / "lits", (10, 36, 40)
+    for number, name in {0: "Batch 1/{}-0.nii", 32: "Batch 2/{}-32.nii.gz", 50: "Batch 2/{}-50.nii.gz"}.items():
+        liver = ellipsoid(shape, (5, 18, 14), (4, 12, 10))
+        labels = liver.astype(np.uint8)
+        if number != 32:
+            labels[ellipsoid(shape, (5, 15, 12), (2, 4, 3))] = 2
+        write_nifti(root / name.format("volume"), ct(shape, liver, number), (5.0, 0.7, 0.7))
+        write_nifti(root / name.format("segmentation"), labels, (1.0, 1.0, 1.0) if number == 50 else (5.0, 0.7, 0.7))
+    write_nifti(root / "test/test-volume-3.nii", ct(shape, ellipsoid(shape, (5, 18, 14), (4, 12, 10)), 3))
+    return root
+
+
 def dicom_file(path, modality, sop_class, **elements):
     """Write a DICOM file with the given elements and whatever identifiers it still needs."""
     dataset = Dataset()

@@ -9,9 +9,12 @@ from oncoseg.errors import ConfigError, UnknownNameError
 
 #: Data sets whose files the user brings -> fixture with a mock of them. Others are built without options.
 MOCKS = {
+    "brats21": "brats21_root",
     "dicom": "lung1_root",
     "folder": "folder_root",
+    "kits19": "kits19_root",
     "lidc_nodules": "nodules_root",
+    "lits": "lits_root",
     "lung1": "lung1_root",
     "msd": "msd_root",
     "nnunet": "nnunet_root",
