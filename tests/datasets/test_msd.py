@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -63,3 +64,30 @@ def test_another_dataset_json_is_refused(msd_root, content):
     (msd_root / "dataset.json").write_text(content)
     with pytest.raises(InputError, match=r"dataset\.json"):
         msd.build(root=msd_root)
+
+
+def test_the_tasks_of_m_sam_need_no_option(msd_root):
+    # Antonelli et al. 2022; the label tables as the archives of Task07 and Task08 hold them.
+    for task, organ, tumour in (
+        ("Task07_Pancreas", "pancreas", "cancer"),
+        ("Task08_HepaticVessel", "Vessel", "Tumour"),
+    ):
+        root = msd_root.rename(msd_root.parent / task)
+        source = root / "dataset.json"
+        labels = {"0": "background", "1": organ, "2": tumour}
+        source.write_text(json.dumps({**json.loads(source.read_text()), "labels": labels}))
+        data = msd.build(root=root)
+        assert data.labels == {organ.lower(): (1,), "tumour": (2,)}
+        assert data.info.title.endswith(task)
+        case = data.load("lung_001")  # the mock holds label 1 alone
+        assert case.mask(organ.lower()).voxels.any()
+        assert not case.mask().voxels.any()
+        msd_root = root
+
+
+def test_unzipped_files_are_found_under_their_listed_names(msd_root):
+    for folder in ("imagesTr", "labelsTr"):
+        zipped = msd_root / folder / "lung_004.nii.gz"
+        (msd_root / folder / "lung_004.nii").write_bytes(gzip.decompress(zipped.read_bytes()))
+        zipped.unlink()
+    assert msd.build(root=msd_root).load("lung_004").mask().voxels.any()

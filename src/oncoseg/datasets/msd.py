@@ -76,4 +76,10 @@ def _cases(root: Path, described: Mapping[str, Any], source: Path) -> Iterator[C
         image, label = Path(pair["image"]), Path(pair["label"])
         if not image.name.startswith("._"):  # side files of macOS
             case = without_suffix(image.name)
-            yield CaseFiles(case, case, root / image, root / label)
+            yield CaseFiles(case, case, _as_found(root / image), _as_found(root / label))
+
+
+def _as_found(listed: Path) -> Path:
+    """The file itself, or its unzipped copy where only that is there: some mirrors unzip and keep the list."""
+    unzipped = listed.with_suffix("") if listed.suffix == ".gz" else listed
+    return unzipped if unzipped.exists() and not listed.exists() else listed
