@@ -11,7 +11,13 @@ from oncoseg.nn.sam3d.network import Sam3d
 from oncoseg.nn.sam3d.prompts import VolumePrompts
 from oncoseg.nn.sam_vit import VitSize
 
-torch.set_num_threads(1)
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def count(module):

@@ -18,8 +18,15 @@ from oncoseg.nn.sam3d.network import Sam3d
 from oncoseg.nn.sam3d.prompts import VolumePrompts
 from oncoseg.nn.sam_vit import VitSize
 
-torch.set_num_threads(1)
 SMALL = VitSize(48, 2, 4, (1,), window=6)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def count(network, trainable=False):
