@@ -309,15 +309,16 @@ def session_of(model, image):
 
 def test_a_session_with_one_prompt_gives_what_predict_gives(info, model):
     image = thorax()
+    session = session_of(model, image)
     [prompt] = prompts_for(info, image)
     expected = model.predict(image, [prompt]).voxels
-    np.testing.assert_array_equal(session_of(model, image).add(prompt).voxels, expected)
+    np.testing.assert_array_equal(session.add(prompt).voxels, expected)
 
 
 def test_a_session_takes_back_and_forgets(info, model):
     image = thorax()
-    [prompt] = prompts_for(info, image)
     session = session_of(model, image)
+    [prompt] = prompts_for(info, image)
     first = session.add(prompt)
     second = session.add(prompts_for(info, image, replace(TUMOUR, start=(2, 16, 12), stop=(3, 26, 24)))[0])
     assert second.same_grid(image)
