@@ -1,0 +1,114 @@
+"""SAM-Med3D: one click in a volume gives the tumour in all slices, further clicks correct it.
+
+Wang et al., SAM-Med3D: Towards General-purpose Segmentation Models for Volumetric Medical Images, 2023 (arXiv
+2310.15161; ECCV workshop BIC 2024).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oncoseg.contracts import ModelInfo, Recipe
+from oncoseg.nn.sam3d.network import Sam3d
+from oncoseg.promptable.building import built
+from oncoseg.promptable.volume_options import VolumeOptions
+from oncoseg.promptable.volume_teaching import TaughtVolumeModel
+
+INFOS = (
+    ModelInfo(
+        name="sam_med3d",
+        variant="",
+        title="SAM-Med3D",
+        summary="One click in a volume gives the tumour in all slices, more clicks correct it; a 3D ViT-B at 128^3.",
+        parameters=100_509_232,
+        trainable_parameters=100_509_232,
+        dimension="3d",
+        prompts=("click",),
+        doi="10.48550/arXiv.2310.15161",
+        licence="Apache-2.0",
+        fidelity="verified",
+        trainable=True,
+        recipe={"optimiser": "adamw", "learning_rate": 8e-4, "weight_decay": 0.1, "epochs": 200, "batch": 12},
+        reference_use="a click on each lesion",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Options(VolumeOptions):
+    """All of them are those of every network prompted in volumes."""
+
+
+_RATES: dict[str, Any] = {
+    "optimiser": "adamw",
+    "learning_rate": 8e-4,
+    "weight_decay": 0.1,
+    "schedule": "multistep",
+    "milestones": (120, 180),
+    "gamma": 0.1,
+    "rate_every": "epoch",
+    "epochs": 200,
+}
+RECIPES = {
+    "smoke": Recipe(
+        source="none: a small network from random weights, to see on a CPU that everything runs",
+        options={
+            "embed_dim": 48,
+            "depth": 2,
+            "heads": 4,
+            "width": 48,
+            "image_size": 32,
+            "patch_size": 8,
+            "spacing_mm": 4.0,
+            "rounds": 3,
+            "flips": False,
+            "shift": 2,
+        },
+        training={"steps": 250, "batch": 2, "learning_rate": 2e-3, "validate_every": 50},
+    ),
+    "paper": Recipe(
+        source="uni-medical/SAM-Med3D, train.py and its defaults; Wang et al. 2023 (arXiv 2310.15161), section 3.4",
+        training={**_RATES, "batch": 12, "accumulate": 20, "precision": "float16"},
+        notes="Training cubes are cut round the reference, as published; predictions look round the click. Left out: "
+        "the rate of 8e-5 of prompt encoder and mask decoder, which here learn at the image encoder's, and the "
+        "redrawing of cases whose cube holds at most 1000 voxels of label. The paper's two stages of 800 and 200 "
+        "epochs are one here.",
+    ),
+    "m-sam": Recipe(
+        source="Shi et al. 2024 (arXiv 2403.05912), table 1: the common pipeline of its experiments",
+        options={"spacing_mm": None},
+        training={**_RATES, "batch": 4},
+        assumed=tuple(_RATES) + ("batch",),
+        notes="That paper does not say how its baselines were trained: the steps are M-SAM's own. Cubes are cut at the "
+        "scanner's spacing, round the reference in training and round the click in prediction.",
+    ),
+}
+
+
+def build(variant: str | None = None, *, weights: Path | None = None, **options: Any) -> TaughtVolumeModel:
+    """Make a SAM-Med3D.
+
+    Args:
+        variant: there is none.
+        weights: a checkpoint written by `oncoseg train`, or an official file (`sam_med3d_turbo.pth`). None gives
+            random weights from torch's generator.
+        **options: fields of `Options`.
+
+    Raises:
+        InputError: for a variant, an option, or a weights file that does not fit; it lists missing and unexpected
+            tensors.
+    """
+    return built(_model, INFOS, Options, variants={}, variant=variant, weights=weights, options=options)
+
+
+def _model(info: ModelInfo, options: Options) -> TaughtVolumeModel:
+    network = Sam3d(
+        options.size,
+        image_size=options.image_size,
+        patch_size=options.patch_size,
+        width=options.width,
+        positions=options.positions,
+    )
+    return TaughtVolumeModel(info, options, network)
