@@ -62,11 +62,11 @@ RECIPES = {
             "image_size": 32,
             "patch_size": 8,
             "spacing_mm": 4.0,
-            "rounds": 3,
+            "rounds": 2,
             "flips": False,
-            "shift": 2,
+            "shift": 1,
         },
-        training={"steps": 250, "batch": 2, "learning_rate": 2e-3, "validate_every": 50},
+        training={"steps": 300, "batch": 2, "learning_rate": 1e-3, "validate_every": 50},
     ),
     "paper": Recipe(
         source="uni-medical/SAM-Med3D, train.py and its defaults; Wang et al. 2023 (arXiv 2310.15161), section 3.4",
@@ -80,7 +80,7 @@ RECIPES = {
         source="Shi et al. 2024 (arXiv 2403.05912), table 1: the common pipeline of its experiments",
         options={"spacing_mm": None},
         training={**_RATES, "batch": 4},
-        assumed=tuple(_RATES) + ("batch",),
+        assumed=(*_RATES, "batch"),
         notes="That paper does not say how its baselines were trained: the steps are M-SAM's own. Cubes are cut at the "
         "scanner's spacing, round the reference in training and round the click in prediction.",
     ),

@@ -6,6 +6,7 @@ Wang et al., SAM-Med3D, 2023 (arXiv 2310.15161), `train.py`; Shi et al., M-SAM, 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ class TaughtVolumeModel(VolumeModel):
     """A network prompted in volumes with training cubes and SAM-Med3D's click training."""
 
     #: Weight of each loss of a round, see `oncoseg.nn.losses.LOSSES`.
-    losses_of_round = {"dice_squared": 1.0, "bce": 1.0}
+    losses_of_round: ClassVar[dict[str, float]] = {"dice_squared": 1.0, "bce": 1.0}
 
     def prepare(self, case: Case) -> Case:
         """The case as `samples` wants it: canonical orientation, the network's spacing, limited values."""
@@ -61,7 +62,7 @@ class TaughtVolumeModel(VolumeModel):
                 alone[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = drawn.voxels
                 target = target.with_voxels(alone)
             shift = np.rint(rng.uniform(-1, 1, 3) * self.settings.shift).astype(int)
-            mirrored = [axis for axis in range(3) if rng.random() < 0.5 and self.settings.flips]
+            mirrored = [axis for axis, draw in enumerate(rng.random(3)) if draw < 0.5 and self.settings.flips]
             start = (low + high) // 2 + shift - self.settings.image_size // 2
             stop = (start + self.settings.image_size).tolist()
             image = crop_or_pad(case.image, start.tolist(), stop).voxels
@@ -153,5 +154,5 @@ def error_click(found: Tensor, target: Tensor, chance: torch.Generator) -> tuple
     return torch.stack(points)[:, None].float().to(target.device), torch.stack(labels)[:, None].long().to(target.device)
 
 
-def _flipped(voxels: NDArray[np.generic], axes: list[int]) -> NDArray[np.generic]:
-    return np.ascontiguousarray(np.flip(voxels, axes))
+def _flipped(voxels: NDArray[Any], axes: list[int]) -> NDArray[Any]:
+    return np.ascontiguousarray(np.flip(voxels, tuple(axes)))

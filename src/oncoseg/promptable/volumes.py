@@ -204,8 +204,8 @@ class VolumeSession:
         start = self._start(dot.voxel)
         if not self.grid.holds(start, dot.voxel):
             raise InputError(
-                f"The click lies outside of the cube of {self.grid.side} voxels that crop '{self._model.settings.crop}' "
-                "looks at. Choose crop 'prompt' or 'sliding', or a larger spacing_mm."
+                f"The click lies outside of the cube of {self.grid.side} voxels that crop "
+                f"'{self._model.settings.crop}' looks at. Choose crop 'prompt' or 'sliding', or a larger spacing_mm."
             )
         shown = [other for other in away if self.grid.holds(start, other.voxel)]
         part = self._answered(start, (*shown, dot))
@@ -273,7 +273,9 @@ class VolumeSession:
             torch.zeros(1, 1, fine, fine, fine, device=device) if before is None else before.logits,
         )
         answer: Answer = network.decode(embedding, prompts)
-        carried = None if answer.embedding is embedding and (before is None or before.carried is None) else answer.embedding
+        carried = (
+            None if answer.embedding is embedding and (before is None or before.carried is None) else answer.embedding
+        )
         return Part(start, dots, answer.logits, carried)
 
     def _embedding(self, start: Start) -> Tensor:
