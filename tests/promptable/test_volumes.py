@@ -152,7 +152,7 @@ def test_the_network_is_shown_the_click_at_its_own_voxel_of_the_cube():
 
 def test_at_the_scanner_s_spacing_voxels_are_shown_as_they_are_limited_then_standardised_over_those_above_0():
     network, image = Echo(16), ct()
-    made(network, spacing_mm=None, clamp=(-100.0, 200.0)).predict(image, [Click((10, 30, 25))])
+    made(network, spacing_mm=0.0, clamp=(-100.0, 200.0)).predict(image, [Click((10, 30, 25))])
     middle = canonical(image).voxels[24 - 8 : 24 + 8, 29 - 8 : 29 + 8, 10 - 8 : 10 + 8].clip(-100, 200)
     positive = middle[middle > 0]
     expected = (middle - positive.mean()) / positive.std(ddof=1)
@@ -292,7 +292,7 @@ def test_other_prompts_and_places_are_refused():
         made().predict(ct())
     with pytest.raises(InputError, match="outside"):
         made().predict(ct(), [Click((20, 0, 0))])
-    for wrong in ({"rounds": 0}, {"spacing_mm": 0.0}, {"clamp": (1.0, 1.0)}, {"shift": 64}, {"image_size": 33}):
+    for wrong in ({"rounds": 0}, {"spacing_mm": -1.0}, {"clamp": (1.0, 1.0)}, {"shift": 64}, {"image_size": 33}):
         with pytest.raises(ConfigError):
             VolumeOptions(**wrong)
 

@@ -129,7 +129,7 @@ _NOTES = (
 )
 _PAPER = Recipe(
     source="Shi et al. 2024 (arXiv 2403.05912), section 3.1, and nanase1025/M-SAM, train.py",
-    options={"spacing_mm": None},
+    options={"spacing_mm": 0.0},
     training=_STEPS,
     notes=_NOTES,
 )

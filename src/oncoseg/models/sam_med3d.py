@@ -78,7 +78,7 @@ RECIPES = {
     ),
     "m-sam": Recipe(
         source="Shi et al. 2024 (arXiv 2403.05912), table 1: the common pipeline of its experiments",
-        options={"spacing_mm": None},
+        options={"spacing_mm": 0.0},
         training={**_RATES, "batch": 4},
         assumed=(*_RATES, "batch"),
         notes="That paper does not say how its baselines were trained: the steps are M-SAM's own. Cubes are cut at the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +33,14 @@ def canonical(image: Volume) -> Volume:
     return Volume(view.voxels.transpose(2, 1, 0)[::-1, ::-1], affine)
 
 
-def working_grid(volume: Volume, spacing_mm: float | None) -> Volume:
+def working_grid(volume: Volume, spacing_mm: float) -> Volume:
     """The grid that cubes are cut from, over the field of view of a volume; its values do not matter."""
-    return volume if spacing_mm is None else grid_at(volume, (spacing_mm,) * 3)
+    return grid_at(volume, (spacing_mm,) * 3) if spacing_mm else volume
 
 
-def clamped(voxels: NDArray[np.float32], clamp: tuple[float, float] | None) -> NDArray[np.float32]:
-    """Values within the limits; None changes nothing."""
-    return voxels if clamp is None else np.clip(voxels, *clamp)
+def clamped(voxels: NDArray[np.float32], clamp: tuple[float, float] | Literal["none"]) -> NDArray[np.float32]:
+    """Values within the limits; `none` changes nothing."""
+    return voxels if isinstance(clamp, str) else np.clip(voxels, *clamp)
 
 
 def standardised(voxels: NDArray[np.float32]) -> NDArray[np.float32]:

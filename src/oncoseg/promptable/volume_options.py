@@ -15,8 +15,8 @@ class VolumeOptions:
     """How a volume and its clicks are shown to a network, how large that is, and how it is taught.
 
     Attributes:
-        spacing_mm: of the cubic voxels that the network sees; None leaves the scanner's.
-        clamp: lowest and highest value that is shown, in HU; None for images that are not CT.
+        spacing_mm: of the cubic voxels that the network sees; 0 leaves the scanner's.
+        clamp: lowest and highest value that is shown, in HU; `none` for images that are not CT.
         crop: where the network looks, with a cube of `image_size` voxels. `prompt`: round the first click on an
             object, and round a further one that no cube of the object holds; `centre`: in the middle of the image;
             `lungs`: in the middle of the lung that holds the click or is nearest to it; `sliding`: round the first
@@ -43,8 +43,8 @@ class VolumeOptions:
     #: Options that say how to predict; weights do not depend on them, and a checkpoint's may be changed.
     FREE: ClassVar[frozenset[str]] = frozenset({"crop", "tiles", "clicks", "keep_megabytes"})
 
-    spacing_mm: float | None = 1.5
-    clamp: tuple[float, float] | None = (-1000.0, 1000.0)
+    spacing_mm: float = 1.5
+    clamp: tuple[float, float] | Literal["none"] = (-1000.0, 1000.0)
     crop: Literal["prompt", "centre", "lungs", "sliding"] = "prompt"
     tiles: int = 27
     clicks: Literal["all", "newest"] = "all"
@@ -68,8 +68,9 @@ class VolumeOptions:
         require(
             self,
             {
-                "spacing_mm must be positive": self.spacing_mm is None or self.spacing_mm > 0,
-                "clamp must go from a lower to a higher value": self.clamp is None or self.clamp[0] < self.clamp[1],
+                "spacing_mm must not be negative": self.spacing_mm >= 0,
+                "clamp must go from a lower to a higher value": isinstance(self.clamp, str)
+                or self.clamp[0] < self.clamp[1],
                 "tiles and rounds must be at least 1": min(self.tiles, self.rounds) >= 1,
                 "keep_megabytes and shift must not be negative": min(self.keep_megabytes, self.shift) >= 0,
                 "image_size must be an even number": self.image_size % 2 == 0,
