@@ -9,9 +9,11 @@ import torch.nn.functional as F
 
 from oncoseg.case import TUMOUR, Case
 from oncoseg.contracts import ModelInfo
+from oncoseg.datasets.phantom import build as phantom
 from oncoseg.errors import ConfigError, InputError
 from oncoseg.nn.sam3d.network import Answer
-from oncoseg.prompt import Click
+from oncoseg.preprocess.lungs import lungs
+from oncoseg.prompt import Click, tight_box
 from oncoseg.promptable.volume_grid import WorkingGrid, canonical, standardised
 from oncoseg.promptable.volume_options import VolumeOptions
 from oncoseg.promptable.volume_teaching import TaughtVolumeModel, error_click
@@ -107,6 +109,16 @@ def stored_otherwise():
     affine[:3, 1:3] *= -1
     affine[:3, 3] = image.index_to_mm((19, 59, 0))
     return Volume(np.ascontiguousarray(voxels), affine)
+
+
+def test_canonical_orientation_is_nibabel_s(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    for image in (ct(), oblique(), stored_otherwise()):
+        to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
+        expected = nibabel.as_closest_canonical(nibabel.Nifti1Image(image.voxels, to_ras @ image.affine))
+        found = canonical(image)
+        np.testing.assert_array_equal(found.voxels, np.asarray(expected.dataobj))
+        np.testing.assert_allclose(to_ras @ found.affine, expected.affine, atol=1e-9)
 
 
 def within_mm(image, centre_mm, radius):
@@ -252,6 +264,17 @@ def test_without_lungs_the_cube_lies_in_the_middle_and_it_is_told():
     np.testing.assert_array_equal(network.asked[0].points[0, 0].numpy(), expected)
 
 
+def test_the_cube_lies_in_the_middle_of_the_lung_at_the_click():
+    data = phantom(cases=1, seed=5, shape=[32, 64, 64], spacing=[5.0, 4.0, 4.0])
+    image = data.load(data.entries()[0].case).image
+    grid, found = WorkingGrid(image, VolumeOptions(image_size=32, spacing_mm=4.0)), lungs(image)
+    for mask in (found.right, found.left):
+        box = tight_box(mask)
+        middle = tuple((a + b - 1) // 2 for a, b in zip(box.start, box.stop, strict=True))
+        off = np.array(grid.middle_of_lung(grid.voxel(middle))) - grid.voxel(middle)
+        assert np.abs(off).max() <= 1
+
+
 def long_object():
     """A bright rod of 160 mm along the slices in a volume of 200 mm."""
     voxels = np.full((100, 30, 30), -800, np.int16)
@@ -276,6 +299,15 @@ def test_sliding_ends_at_the_number_of_cubes_that_is_allowed_and_says_so():
     model.predict(long_object(), [Click((50, 15, 15))])
     assert len(network.shown) == 2
     assert any("2 cubes" in sentence for sentence in model.told)
+
+
+def test_sliding_keeps_away_from_what_was_clicked_before_it_got_there():
+    image, away = long_object(), Click((80, 15, 15), positive=False)
+    rod = made(Bright(), crop="sliding").predict(image, [Click((50, 15, 15))]).voxels
+    assert rod[80, 15, 15] > 0.5
+    network = Bright()
+    made(network, crop="sliding", clicks="newest").predict(image, [away, Click((50, 15, 15))])
+    assert sum(int(prompts.labels[0, -1]) == 0 for prompts in network.asked) >= 1
 
 
 def test_embeddings_take_no_more_room_than_is_given():

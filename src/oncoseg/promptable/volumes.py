@@ -177,27 +177,29 @@ class VolumeSession:
         dot = Dot(self.grid.voxel(prompt.index), prompt.positive)
         parts = dict(before.parts)
         for name in _objects(prompt, parts):
-            known = parts.get(name, ())
+            known, away = parts.get(name, ()), self._away(before.prompts, prompt.lesion)
             holding = [part for part in known if self.grid.holds(part.start, dot.voxel)]
             if holding:
-                parts[name] = self._corrected(known, holding, dot)
+                parts[name] = self._corrected(known, holding, dot, away)
             elif prompt.positive:
-                parts[name] = self._opened(known, dot, self._away(before.prompts, prompt.lesion))
+                parts[name] = self._opened(known, dot, away)
         return Step((*before.prompts, prompt), parts)
 
     def _away(self, prompts: Sequence[Prompt], lesion: int | None) -> list[Dot]:
-        """Earlier clicks that point away from an object that was not there yet, or from a place not looked at yet."""
+        """Earlier clicks that point away from an object; they count where it is looked for later, too."""
         clicks = [p for p in prompts if isinstance(p, Click) and not p.positive and p.lesion in (None, lesion)]
         return [Dot(self.grid.voxel(click.index), False) for click in clicks]
 
-    def _corrected(self, known: tuple[Part, ...], holding: Sequence[Part], dot: Dot) -> tuple[Part, ...]:
+    def _corrected(
+        self, known: tuple[Part, ...], holding: Sequence[Part], dot: Dot, away: Sequence[Dot]
+    ) -> tuple[Part, ...]:
         """The cubes after a click that lies in some of them; what points away counts in each, else the nearest."""
         asked = holding
         if dot.positive:
             asked = [min(holding, key=lambda part: self._off_centre(part.start, dot.voxel))]
         changed = {part.start: self._answered(part.start, (*part.dots, dot), part) for part in asked}
         parts = tuple(changed.get(part.start, part) for part in known)
-        return self._slid(parts, list(changed.values())) if dot.positive else parts
+        return self._slid(parts, list(changed.values()), away) if dot.positive else parts
 
     def _opened(self, known: tuple[Part, ...], dot: Dot, away: Sequence[Dot]) -> tuple[Part, ...]:
         """The cubes and one more, round a click that none of them holds."""
@@ -207,9 +209,16 @@ class VolumeSession:
                 f"The click lies outside of the cube of {self.grid.side} voxels that crop "
                 f"'{self._model.settings.crop}' looks at. Choose crop 'prompt' or 'sliding', or a larger spacing_mm."
             )
-        shown = [other for other in away if self.grid.holds(start, other.voxel)]
-        part = self._answered(start, (*shown, dot))
-        return self._slid((*known, part), [part])
+        part = self._begun(start, dot, away)
+        return self._slid((*known, part), [part], away)
+
+    def _begun(self, start: Start, dot: Dot, away: Sequence[Dot]) -> Part:
+        """A cube that was not looked at yet, after its first click and the earlier ones that point away in it."""
+        part = self._answered(start, (dot,))
+        for other in away:
+            if self.grid.holds(start, other.voxel):
+                part = self._answered(start, (*part.dots, other), part)
+        return part
 
     def _start(self, voxel: Index) -> Start:
         match self._model.settings.crop:
@@ -222,7 +231,7 @@ class VolumeSession:
                 return self.grid.round(middle or self.grid.middle)
         return self.grid.round(voxel)
 
-    def _slid(self, parts: tuple[Part, ...], changed: Sequence[Part]) -> tuple[Part, ...]:
+    def _slid(self, parts: tuple[Part, ...], changed: Sequence[Part], away: Sequence[Dot]) -> tuple[Part, ...]:
         """The cubes and those behind every face that a mask reaches, where cubes slide."""
         chosen = self._model.settings
         if chosen.crop != "sliding":
@@ -236,7 +245,7 @@ class VolumeSession:
                 if len(known) >= chosen.tiles:
                     self._model.note(f"A mask went on behind the {chosen.tiles} cubes that `tiles` allows.")
                     return tuple(known.values())
-                known[start] = following = self._answered(start, (Dot(voxel, True),))
+                known[start] = following = self._begun(start, Dot(voxel, True), away)
                 waiting.append(following)
         return tuple(known.values())
 
