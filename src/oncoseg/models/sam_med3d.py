@@ -63,6 +63,7 @@ RECIPES = {
             "patch_size": 8,
             "spacing_mm": 4.0,
             "rounds": 2,
+            "mask_only": False,
             "flips": False,
             "shift": 1,
         },

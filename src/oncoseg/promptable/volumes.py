@@ -180,7 +180,7 @@ class VolumeSession:
             known, away = parts.get(name, ()), self._away(before.prompts, prompt.lesion)
             holding = [part for part in known if self.grid.holds(part.start, dot.voxel)]
             if holding:
-                parts[name] = self._corrected(known, holding, dot, away)
+                parts[name] = self._corrected(known, holding, dot, away=away)
             elif prompt.positive:
                 parts[name] = self._opened(known, dot, away)
         return Step((*before.prompts, prompt), parts)
@@ -191,7 +191,7 @@ class VolumeSession:
         return [Dot(self.grid.voxel(click.index), False) for click in clicks]
 
     def _corrected(
-        self, known: tuple[Part, ...], holding: Sequence[Part], dot: Dot, away: Sequence[Dot]
+        self, known: tuple[Part, ...], holding: Sequence[Part], dot: Dot, *, away: Sequence[Dot]
     ) -> tuple[Part, ...]:
         """The cubes after a click that lies in some of them; what points away counts in each, else the nearest."""
         asked = holding
