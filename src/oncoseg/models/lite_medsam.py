@@ -114,9 +114,7 @@ def build(variant: str | None = None, *, weights: Path | None = None, **options:
 
 def load_official(network: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     """Fill the network from a file with official SAM names, or with its own."""
-    if keymaps.is_official_sam(state):
-        state = keymaps.rename(state, keymaps.SAM_PROMPT_AND_MASK)
-    load_strictly(network, state, what)
+    load_strictly(network, keymaps.sam_state(state), what)
 
 
 def _model(info: ModelInfo, options: Options) -> TaughtSliceModel:
