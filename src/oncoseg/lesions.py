@@ -87,6 +87,21 @@ def nearest_inside(
     return _nearest(np.argwhere(region.voxels), position - np.array(region.start), region, spacing)
 
 
+def slice_beyond(region: Region, mask: Volume, *, below: bool, beyond_mm: float) -> int:
+    """A slice on which a region does not lie, on the wanted side if the volume has one there.
+
+    Args:
+        region: of the mask.
+        mask: gives the number of slices and their distance.
+        below: towards the first slice.
+        beyond_mm: from the region's first or last slice; at least one slice, as far as the volume goes.
+    """
+    off, last = max(1, round(beyond_mm / mask.spacing[0])), mask.shape[0] - 1
+    room = {True: region.start[0], False: last - (region.stop[0] - 1)}
+    side = below if room[below] or not room[not below] else not below
+    return max(0, region.start[0] - off) if side else min(last, region.stop[0] - 1 + off)
+
+
 def _nearest(
     candidates: NDArray[np.intp], position: NDArray[np.float64], region: Region, spacing: tuple[float, float, float]
 ) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 from oncoseg.config import fill
 from oncoseg.contracts import SimulatorInfo
 from oncoseg.errors import ConfigError
-from oncoseg.lesions import Region, regions
+from oncoseg.lesions import Region, regions, slice_beyond
 from oncoseg.prompt import Box, Prompt
 from oncoseg.volume import Volume
 
@@ -62,7 +62,9 @@ class WrongSliceSimulator:
         right = int(np.argmax(areas))
         rows, columns = (np.flatnonzero(region.voxels[right].any(axis=axis)) for axis in (1, 0))
         first, top, left = region.start
-        index = first + right if below is None else self._wrong(region, below, reference)
+        index = first + right
+        if below is not None:
+            index = slice_beyond(region, reference, below=below, beyond_mm=self.options.beyond_mm)
         return Box(
             (index, top + int(rows[0]), left + int(columns[0])),
             (index + 1, top + int(rows[-1]) + 1, left + int(columns[-1]) + 1),
@@ -70,13 +72,6 @@ class WrongSliceSimulator:
             jitter_mm=abs(index - first - right) * reference.spacing[0],
             lesion=number,
         )
-
-    def _wrong(self, region: Region, below: bool, reference: Volume) -> int:
-        """A slice beyond the lesion, on the wanted side if the image has one there."""
-        off, last = max(1, round(self.options.beyond_mm / reference.spacing[0])), reference.shape[0] - 1
-        room = {True: region.start[0], False: last - (region.stop[0] - 1)}
-        side = below if room[below] or not room[not below] else not below
-        return max(0, region.start[0] - off) if side else min(last, region.stop[0] - 1 + off)
 
 
 def build(**options: Any) -> WrongSliceSimulator:

@@ -10,7 +10,7 @@ import numpy as np
 from oncoseg.config import fill
 from oncoseg.contracts import SimulatorInfo
 from oncoseg.errors import ConfigError
-from oncoseg.lesions import Region, deepest, regions
+from oncoseg.lesions import Region, deepest, regions, slice_beyond
 from oncoseg.prompt import Click, Prompt
 from oncoseg.volume import Volume
 
@@ -59,15 +59,10 @@ class WrongSliceClickSimulator:
 
     def _click(self, region: Region, number: int, reference: Volume, below: bool | None) -> Click:
         right, row, column = deepest(region, reference.spacing)
-        index = right if below is None else self._wrong(region, below, reference)
+        index = right
+        if below is not None:
+            index = slice_beyond(region, reference, below=below, beyond_mm=self.options.beyond_mm)
         return Click((index, row, column), source="jittered" if index != right else "oracle", lesion=number)
-
-    def _wrong(self, region: Region, below: bool, reference: Volume) -> int:
-        """A slice beyond the lesion, on the wanted side if the image has one there."""
-        off, last = max(1, round(self.options.beyond_mm / reference.spacing[0])), reference.shape[0] - 1
-        room = {True: region.start[0], False: last - (region.stop[0] - 1)}
-        side = below if room[below] or not room[not below] else not below
-        return max(0, region.start[0] - off) if side else min(last, region.stop[0] - 1 + off)
 
 
 def build(**options: Any) -> WrongSliceClickSimulator:
