@@ -16,7 +16,6 @@ from torch import Tensor
 
 from oncoseg.config import plain
 from oncoseg.contracts import ModelInfo
-from oncoseg.errors import InputError
 from oncoseg.inference.accept import accept
 from oncoseg.inference.rectangles import Crop, Rectangle, crop_round
 from oncoseg.inference.slices import axial_view
@@ -27,6 +26,7 @@ from oncoseg.promptable.computing import Embedding
 from oncoseg.promptable.frame import Frame
 from oncoseg.promptable.objects import Asked, by_slice, objects
 from oncoseg.promptable.options import WINDOWS, PromptedOptions
+from oncoseg.promptable.stepping import Stepping
 from oncoseg.volume import Volume
 
 #: A box longer than this share of the crop widens the crop: the network needs to see what lies round it.
@@ -131,52 +131,15 @@ class PromptedSliceModel:
         return next(self.network.parameters()).device
 
 
-class SliceSession:
+class SliceSession(Stepping[dict[Place, Found]]):
     """One image prompted step by step; `add` changes only what the new prompt concerns."""
 
     def __init__(self, model: PromptedSliceModel, image: Volume) -> None:
-        self._model, self._image = model, image
+        super().__init__(model, image, {})
+        self._model = model
         self._axial = axial_view(image)
         self._grey = model.grey(image)
         self._embeddings: OrderedDict[tuple[int, Crop], Tensor] = OrderedDict()
-        self._steps: list[tuple[tuple[Prompt, ...], dict[Place, Found]]] = [((), {})]
-
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """Everything given so far."""
-        return self._steps[-1][0]
-
-    def add(self, prompt: Prompt) -> Volume:
-        """Probability after one more prompt.
-
-        Raises:
-            InputError: for a prompt of a type the model does not take, or outside the image.
-        """
-        accept(self._model.info, self._image, [prompt])
-        before, known = self._steps[-1]
-        prompts = (*before, prompt)
-        self._steps.append((prompts, self._answered(prompts, known)))
-        return self._painted()
-
-    def undo(self) -> Volume:
-        """Probability without the newest prompt; nothing is computed again.
-
-        Raises:
-            InputError: when there is no prompt left to take back.
-        """
-        if len(self._steps) == 1:
-            raise InputError("There is no prompt to take back.")
-        self._steps.pop()
-        return self._painted()
-
-    def reset(self) -> None:
-        """Forget all prompts, keep the embeddings of the image."""
-        del self._steps[1:]
-
-    def all(self, prompts: Sequence[Prompt]) -> Volume:
-        """Probability for prompts that are given together, as the first and only step."""
-        self._steps[1:] = [(tuple(prompts), self._answered(prompts, {}))]
-        return self._painted()
 
     def _answered(self, prompts: Sequence[Prompt], known: Mapping[Place, Found]) -> dict[Place, Found]:
         """What is found for every object on every slice, as far as it is not known."""
@@ -327,7 +290,7 @@ class SliceSession:
     def _painted(self) -> Volume:
         stored = np.zeros(self._image.shape, np.float32)
         probability = self._axial.turned(stored)
-        for place, found in self._steps[-1][1].items():
+        for place, found in self.found.items():
             part = probability[region(place.slice, found.crop)]
             np.maximum(part, found.probability, out=part)
         return self._image.with_voxels(stored)

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from oncoseg.config import plain
 from oncoseg.contracts import ModelInfo
-from oncoseg.errors import InputError
 from oncoseg.inference.accept import accept
 from oncoseg.inference.slices import AxialView, axial_view
 from oncoseg.nn.sam import SlicePrompts
@@ -27,6 +26,7 @@ from oncoseg.prompt import Prompt
 from oncoseg.promptable.frame import Frame
 from oncoseg.promptable.objects import Asked, objects
 from oncoseg.promptable.options import WINDOWS
+from oncoseg.promptable.stepping import Stepping
 from oncoseg.promptable.video_options import VideoOptions
 from oncoseg.promptable.video_prompts import Wanted, wanted
 from oncoseg.volume import Volume
@@ -104,7 +104,7 @@ class VideoModel:
         return next(self.network.parameters()).device
 
 
-class VideoSession:
+class VideoSession(Stepping[dict[str, Found]]):
     """One image prompted step by step; `add` follows only the objects that the new prompt concerns.
 
     Args:
@@ -114,47 +114,10 @@ class VideoSession:
     """
 
     def __init__(self, model: VideoModel, image: Volume, view: AxialView | None = None) -> None:
-        self._model, self._image = model, image
+        super().__init__(model, image, {})
+        self._model = model
         self._view = view or axial_view(image)
         self._embeddings: OrderedDict[int, Features] = OrderedDict()
-        self._steps: list[tuple[tuple[Prompt, ...], dict[str, Found]]] = [((), {})]
-
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """Everything given so far."""
-        return self._steps[-1][0]
-
-    def add(self, prompt: Prompt) -> Volume:
-        """Probability after one more prompt.
-
-        Raises:
-            InputError: for a prompt of a type the model does not take, or outside the image.
-        """
-        accept(self._model.info, self._image, [prompt])
-        before, known = self._steps[-1]
-        prompts = (*before, prompt)
-        self._steps.append((prompts, self._answered(prompts, known)))
-        return self._painted()
-
-    def undo(self) -> Volume:
-        """Probability without the newest prompt; nothing is computed again.
-
-        Raises:
-            InputError: when there is no prompt left to take back.
-        """
-        if len(self._steps) == 1:
-            raise InputError("There is no prompt to take back.")
-        self._steps.pop()
-        return self._painted()
-
-    def reset(self) -> None:
-        """Forget all prompts, keep the embeddings of the image."""
-        del self._steps[1:]
-
-    def all(self, prompts: Sequence[Prompt]) -> Volume:
-        """Probability for prompts that are given together, as the first and only step."""
-        self._steps[1:] = [(tuple(prompts), self._answered(prompts, {}))]
-        return self._painted()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -183,7 +146,7 @@ class VideoSession:
     def _painted(self) -> Volume:
         stored = np.zeros(self._image.shape, np.float32)
         probability = self._view.turned(stored)
-        for found in self._steps[-1][1].values():
+        for found in self.found.values():
             for index, decoded in found.answers.items():
                 if is_there(decoded):
                     seen = self._model.frame.back(decoded.logits[0, 0].float(), self.shape).cpu().numpy()
