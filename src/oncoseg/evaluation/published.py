@@ -9,7 +9,7 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Paper = Literal["lung-ct-benchmark", "m-sam", "gtv-samgan"]
 PAPERS: tuple[Paper, ...] = get_args(Paper)
@@ -61,7 +61,8 @@ def printed(paper: Paper | None = None, table: str | None = None) -> tuple[Print
     """
     text = files("oncoseg.evaluation").joinpath("published_results.csv").read_text(encoding="utf-8")
     cells = []
-    for row in csv.DictReader(text.splitlines()):
+    rows: list[dict[str, Any]] = list(csv.DictReader(text.splitlines()))
+    for row in rows:
         decimals, value = int(row.pop("printed_decimals")), float(row.pop("value"))
         cells.append(Printed(**row, value=value, decimals=decimals))
     return tuple(c for c in cells if paper in (None, c.paper) and table in (None, c.table))
