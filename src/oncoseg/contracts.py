@@ -48,6 +48,7 @@ class ModelInfo:
         parameters, trainable_parameters: counts at the paper's size, asserted by the contract suite.
         dimension: "2d" (slice by slice) or "3d".
         prompts: prompt types it takes; empty for automatic models.
+        prompts_optional: it takes prompts and answers without any, too.
         doi: of the paper, None when there is none.
         licence: of code and, where they exist, weights.
         fidelity: `verified` (equal to an independent implementation), `paper` (counts and text),
@@ -76,6 +77,7 @@ class ModelInfo:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     reference_use: str = "none"
     counted_with: Mapping[str, Any] = field(default_factory=dict)
+    prompts_optional: bool = False
 
     @property
     def full_name(self) -> str:

@@ -201,10 +201,19 @@ def test_slices_without_a_box_stay_empty(info, model):
 
 
 def test_missing_prompt_is_refused(info, model):
-    if not info.prompts:
-        pytest.skip("takes no prompts")
+    if not info.prompts or info.prompts_optional:
+        pytest.skip("needs no prompts")
     with pytest.raises(InputError, match=info.prompts[0]):
         model.predict(thorax())
+
+
+def test_without_a_prompt_it_answers_where_it_says_that_it_does(info, model):
+    if not info.prompts_optional:
+        pytest.skip("needs prompts, or takes none")
+    image = thorax()
+    probability = model.predict(image)
+    assert probability.same_grid(image)
+    assert probability.voxels.any()
 
 
 @pytest.mark.parametrize("prompt", [TUMOUR, Click((2, 18, 15)), Scribble(((2, 18, 15),))], ids=["box", "click", "line"])

@@ -33,8 +33,13 @@ def _names(entry: dict[str, Any]) -> str:
 
 def _model_facts(entry: dict[str, Any]) -> list[str]:
     size = f"{entry['parameters']:,} parameters" if entry["parameters"] else ""
-    prompts = f"prompts: {', '.join(entry['prompts']) or 'none needed'}"
+    prompts = f"prompts: {_prompts(entry)}"
     return [entry["dimension"], size, prompts, entry["fidelity"], "trainable" if entry["trainable"] else ""]
+
+
+def _prompts(entry: dict[str, Any]) -> str:
+    taken = ", ".join(entry["prompts"]) or "none needed"
+    return f"{taken} or none" if entry["prompts_optional"] else taken
 
 
 def model_entries() -> list[dict[str, Any]]:
@@ -61,7 +66,7 @@ def markdown_table(entries: list[dict[str, Any]]) -> str:
     for e in entries:
         names = ", ".join(f"`{n}`" for n in _names(e).split(", "))
         paper = f" ([paper](https://doi.org/{e['doi']}))" if e["doi"] else ""
-        prompts = ", ".join(e["prompts"]) or "none needed"
+        prompts = _prompts(e)
         size = f"{e['parameters']:,}" if e["parameters"] else "-"
         lines.append(f"| {names} | {e['summary']}{paper} | {size} | {e['dimension']} | {prompts} | {e['fidelity']} |")
     return "\n".join(lines)

@@ -277,7 +277,7 @@ def why_impossible(cell: Cell) -> str | None:
         return None
     info, simulator = cell.model.info, cell.prompt.info
     takes = " or ".join(info.prompts)
-    if simulator is None and info.prompts:
+    if simulator is None and info.prompts and not info.prompts_optional:
         return f"{cell.model.name} needs a prompt ({takes}) and the cell gives none"
     if simulator is not None and not set(simulator.prompts) <= set(info.prompts):
         makes = ", ".join(simulator.prompts)

@@ -21,7 +21,7 @@ def accept(info: ModelInfo, image: Volume, prompts: Sequence[Prompt]) -> None:
         info: what the model takes.
         image: must be finite numbers.
         prompts: must be of types in `info.prompts` and inside the image; at least one where the
-            model takes any, none where it takes none.
+            model takes any and cannot do without, none where it takes none.
 
     Raises:
         InputError: names the model, the prompt and the way out.
@@ -30,7 +30,7 @@ def accept(info: ModelInfo, image: Volume, prompts: Sequence[Prompt]) -> None:
         raise InputError(f"The image has voxels of type {image.voxels.dtype}; a model needs numbers (HU).")
     image.require_finite("The image")
     taken = " or ".join(info.prompts)
-    if info.prompts and not prompts:
+    if info.prompts and not prompts and not info.prompts_optional:
         raise InputError(f"{info.full_name} needs a prompt ({taken}) and got none. Give one with --{info.prompts[0]}.")
     for prompt in prompts:
         kind = _TYPES[type(prompt)]
