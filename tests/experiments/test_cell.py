@@ -50,6 +50,7 @@ def test_masks_and_pictures_lie_beside_the_scores(matrix_of, tmp_path):
         volume = mask.voxels.sum() * mask.voxel_volume_mm3
         assert volume == pytest.approx(prediction.volume_prediction_mm3)
         shown = result.gallery(prediction.case)
+        assert result.whole(shown).references["tumour"].sum() == shown.reference.sum()
         assert shown.reference.any()
         assert len(shown.boxes) == 1
 

@@ -1,13 +1,13 @@
-"""One picture a prediction: the slice that shows most of the tumour, cropped round it."""
+"""One picture a prediction: the slice that shows most of the tumour, cropped round it; and the whole of that slice."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oncoseg.experiments.store import GallerySlice
+from oncoseg.experiments.store import GallerySlice, WholeSlice
 from oncoseg.prompt import Box, Prompt
 from oncoseg.volume import Volume
 
@@ -35,6 +35,17 @@ def picture(image: Volume, reference: Volume, prediction: Volume, prompts: Seque
         spacing=image.spacing[1:],
         slice_index=number,
         boxes=tuple(_box_in_crop(b, rows, columns) for b in boxes),
+        window=_window(image.voxels[number]),
+    )
+
+
+def whole_slice(image: Volume, references: Mapping[str, Volume], number: int) -> WholeSlice:
+    """One slice of a case, uncropped, with its references by ROI name; in the window of its picture."""
+    return WholeSlice(
+        image=image.voxels[number].astype(np.float32),
+        references={roi: mask.voxels[number] for roi, mask in references.items()},
+        spacing=image.spacing[1:],
+        slice_index=number,
         window=_window(image.voxels[number]),
     )
 

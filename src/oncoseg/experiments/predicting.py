@@ -17,11 +17,12 @@ from oncoseg.errors import FetchError, InputError, OncosegError
 from oncoseg.evaluation.interactive import interactive_scores
 from oncoseg.experiments.coverage import Coverage
 from oncoseg.experiments.doors import PromptDoor, ScoringDoor, ledger
-from oncoseg.experiments.gallery import picture
+from oncoseg.experiments.gallery import picture, whole_slice
+from oncoseg.experiments.lungs import LEFT, RIGHT
 from oncoseg.experiments.provenance import without_folders
 from oncoseg.experiments.readers import LEDGER, readings
 from oncoseg.experiments.rounds import Conversation, Step, play
-from oncoseg.experiments.store import MASKS, PROMPTS, SLICES, write_slice
+from oncoseg.experiments.store import MASKS, PROMPTS, SLICES, write_slice, write_whole
 from oncoseg.io.images import write_volume
 from oncoseg.io.prompts import prompts_into
 from oncoseg.prompt import Prompt
@@ -199,7 +200,7 @@ def _keep(shown: Shown, case: Case, door: ScoringDoor, folder: Path) -> Scored:
     scores = door.scores(shown.reference, shown.mask, case=shown.name, patient=case.patient, others=shown.others)
     where = f"{MASKS}/{shown.name}.nii.gz"
     write_volume(folder / where, shown.mask)
-    write_slice(folder / SLICES / f"{shown.name}.npz", picture(case.image, shown.reference, shown.mask, shown.prompts))
+    _keep_slice(shown, case, folder, roi=door.roi)
     for roi, (_, mask) in shown.others.items():
         write_volume(folder / MASKS / f"{shown.name}.{roi}.nii.gz", mask)
     items = prompts_into(shown.prompts, folder, f"{PROMPTS}/{shown.name}")
@@ -220,6 +221,15 @@ def _keep(shown: Shown, case: Case, door: ScoringDoor, folder: Path) -> Scored:
         notes=[*case.notes, *shown.notes],
     )
     return Scored(prediction, (*scores, *interactive_scores(rounds)), tuple(rounds))
+
+
+def _keep_slice(shown: Shown, case: Case, folder: Path, *, roi: str) -> None:
+    """Write a prediction's picture, and for all cells of the run the slice it was cut from, with lungs where marked."""
+    tile = picture(case.image, shown.reference, shown.mask, shown.prompts)
+    marked = {name: case.mask(name) for name in (RIGHT, LEFT) if name in case.masks}
+    whole = whole_slice(case.image, {**marked, roi: shown.reference}, tile.slice_index)
+    name = write_whole(folder.parent, case.name, whole)
+    write_slice(folder / SLICES / f"{shown.name}.npz", replace(tile, whole=name))
 
 
 def _rounds_of(shown: Shown, items: Sequence[dict[str, Any]], case: Case, door: ScoringDoor) -> list[Round]:

@@ -4,6 +4,7 @@ run/                        one matrix
   matrix.json               RunPlan: every cell's key, configuration and what became of it
   provenance.json           of the whole run
   splits/<data set>.json    who is trained on and tested
+  slices/<case>-<hash8>.npz whole slices that pictures of cells were cut from, see `WholeSlice`
   trained/<label>-<key8>/   a training that several cells share
   costs/<key8>.json         a cost that several cells share
   <label>-<key8>/           one cell; key8 = first 8 hex digits of its content key
@@ -23,8 +24,9 @@ run/                        one matrix
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +45,8 @@ MASKS, SLICES, ATTEMPTS = "masks", "slices", "attempts.jsonl"
 ROUNDS, PROMPTS = "rounds.jsonl", "prompts"
 TRAINING, SPEED = "training.jsonl", "speed.jsonl"
 NOT_APPLICABLE = "not_applicable.json"
+#: Before the name of a ROI among the arrays of a whole slice.
+_REFERENCE = "reference:"
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class GallerySlice:
         slice_index: in the case's volume.
         boxes: prompts on this slice as (row start, column start, row stop, column stop) in the crop.
         window: (low, high) HU for display.
+        whole: name of the `WholeSlice` it was cut from, in the run's folder; "" for none.
     """
 
     image: NDArray[np.float32]
@@ -110,6 +115,26 @@ class GallerySlice:
     slice_index: int
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     window: tuple[float, float] = (-1000.0, 400.0)
+    whole: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class WholeSlice:
+    """A slice of a case as the scanner gave it; the cells of a run that show it share one file.
+
+    Attributes:
+        image: HU, float32 (rows, columns).
+        references: bool, same shape, by ROI name.
+        spacing: mm (row, column).
+        slice_index: in the case's volume.
+        window: (low, high) HU for display.
+    """
+
+    image: NDArray[np.float32]
+    references: Mapping[str, NDArray[np.bool_]]
+    spacing: tuple[float, float]
+    slice_index: int
+    window: tuple[float, float]
 
 
 #: `planned`: not run yet; `skipped`: the combination makes no sense; `not applicable`: the model has no form for
@@ -181,6 +206,11 @@ class CellResult:
         source = self.folder / SLICES / f"{case}.npz"
         return read_slice(source) if source.exists() else None
 
+    def whole(self, picture: GallerySlice) -> WholeSlice | None:
+        """The slice a picture was cut from, None where the run does not hold it."""
+        source = self.folder.parent / SLICES / f"{picture.whole}.npz"
+        return read_whole(source) if picture.whole and source.exists() else None
+
 
 def write_record(folder: Path, record: CellRecord) -> None:
     """Write `cell.json`."""
@@ -217,6 +247,7 @@ def write_slice(target: Path, picture: GallerySlice) -> None:
             slice_index=np.array(picture.slice_index),
             boxes=np.array(picture.boxes, dtype=np.float64).reshape(-1, 4),
             window=np.array(picture.window),
+            whole=np.array(picture.whole),
         )
 
 
@@ -234,9 +265,47 @@ def read_slice(source: Path) -> GallerySlice:
                 slice_index=int(held["slice_index"]),
                 boxes=tuple(tuple(b) for b in held["boxes"].tolist()),
                 window=(low, high),
+                whole=str(held["whole"]) if "whole" in held else "",
             )
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{source} is not a gallery picture: {error}.") from error
+
+
+def write_whole(run: Path, case: str, whole: WholeSlice) -> str:
+    """Write a slice into the run unless it is there, and return its name: the case and a hash of the content."""
+    held: dict[str, NDArray[Any]] = {
+        "image": np.rint(whole.image).astype(np.int16),
+        "spacing": np.array(whole.spacing),
+        "slice_index": np.array(whole.slice_index),
+        "window": np.array(whole.window),
+        **{f"{_REFERENCE}{roi}": mask for roi, mask in sorted(whole.references.items())},
+    }
+    digest = hashlib.sha256()
+    for name, values in held.items():
+        digest.update(f"{name} {values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+    name = f"{case}-{digest.hexdigest()[:8]}"
+    target = run / SLICES / f"{name}.npz"
+    if not target.exists():
+        with written_whole(target) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, **held)  # type: ignore[arg-type]
+    return name
+
+
+def read_whole(source: Path) -> WholeSlice:
+    """Read a whole slice; raises InputError when it is damaged."""
+    try:
+        with np.load(source, allow_pickle=False) as held:
+            row, column = held["spacing"].tolist()
+            low, high = held["window"].tolist()
+            return WholeSlice(
+                image=held["image"].astype(np.float32),
+                references={n.removeprefix(_REFERENCE): held[n] for n in held.files if n.startswith(_REFERENCE)},
+                spacing=(row, column),
+                slice_index=int(held["slice_index"]),
+                window=(low, high),
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{source} is not a slice of a run: {error}.") from error
 
 
 def is_finished(folder: Path) -> bool:
