@@ -19,6 +19,7 @@ from oncoseg.experiments.doors import PromptDoor, ScoringDoor
 from oncoseg.experiments.events import Event, Progress, silent
 from oncoseg.experiments.identity import Identity, folder_name, identify
 from oncoseg.experiments.matrix import Cell
+from oncoseg.experiments.overlap import require_other_images
 from oncoseg.experiments.predicting import Predictor, Scored, Shown, read_by_people, score_entry, told_apart
 from oncoseg.experiments.provenance import Clock, provenance, without_folders
 from oncoseg.experiments.readers import INFO as READER_INFO
@@ -63,8 +64,14 @@ class _Work:
     cell: Cell
     identity: Identity
     dataset: Dataset
+    source: Dataset | None
     folder: Path
     progress: Progress
+
+    @property
+    def learned(self) -> Dataset:
+        """What is trained on."""
+        return self.dataset if self.source is None else self.source
 
     @property
     def entries(self) -> list[Entry]:
@@ -96,8 +103,8 @@ def run_cell(cell: Cell, output: Path, *, progress: Progress = silent, key: str 
     if cell.skipped:
         raise InputError(f"{cell.label}: {cell.skipped}.")
     clock = Clock()
-    dataset = cell.dataset.open()
-    identity = identify(cell, dataset)
+    dataset, source = cell.dataset.open(), None if cell.source is None else cell.source.open()
+    identity = identify(cell, dataset, source)
     if key not in (None, identity.key):
         raise ChangedError(
             f"{cell.label}: code, data or weights changed after the run was planned. Run the same command again."
@@ -109,8 +116,9 @@ def run_cell(cell: Cell, output: Path, *, progress: Progress = silent, key: str 
         shutil.rmtree(folder / stale, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     remove_partial(folder)
-    work = _Work(cell, identity, dataset, folder, progress)
+    work = _Work(cell, identity, dataset, source, folder, progress)
     work.tell(Event("started", total=len(work.entries)))
+    require_other_images(cell, identity.sides, output)
     spec = _model_spec(work)
     spec, cell, told = _chosen(work, spec)
     work = replace(work, cell=cell)
@@ -133,7 +141,7 @@ def _model_spec(work: _Work) -> ModelSpec | None:
     spec = work.cell.model
     if spec is None or not work.cell.trains:
         return spec
-    checkpoint = trained(work.cell, work.identity, work.dataset, work.folder.parent, progress=work.tell)
+    checkpoint = trained(work.cell, work.identity, work.learned, work.folder.parent, progress=work.tell)
     for name in (TRAINING, SPEED):
         if (checkpoint.parent / name).exists():
             shutil.copyfile(checkpoint.parent / name, work.folder / name)
@@ -145,7 +153,7 @@ def _chosen(work: _Work, spec: ModelSpec | None) -> tuple[ModelSpec | None, Cell
     if spec is None or not work.cell.choose:
         return spec, work.cell, []
     cases = work.identity.sides.choosing
-    choice = choose(work.cell, spec, work.dataset, cases=cases, folder=work.folder, progress=work.tell)
+    choice = choose(work.cell.at_home, spec, work.learned, cases=cases, folder=work.folder, progress=work.tell)
     spec = replace(spec, options={**spec.options, **choice.options})
     return spec, replace(work.cell, threshold=choice.threshold), [choice.told]
 
@@ -241,13 +249,16 @@ def _record(
         cases=len(work.entries),
         notes=[
             *_notes(cell, info, work.dataset.info, seen),
+            *_from_elsewhere(cell, info, work.source),
             *(f"{info.title}: {sentence}" for sentence in told),
             *(f"{info.title}: {sentence}" for sentence in (*_told(model), *_on_structures(model, cell.dataset))),
             *_left_out(work.dataset),
         ],
         provenance=provenance(clock, hashes=hashes, seeds={"cell": cell.seed, "split": cell.dataset.split.seed}),
         parameters_built=_parameters(model),
+        trainable_built=_parameters(model, learning=True),
         trained_here=cell.trains,
+        source=cell.source_id,
         recipe=list(cell.recipe),
         seen=None if seen is None else plain(seen),
     )
@@ -267,8 +278,21 @@ def _on_structures(model: Model | None, data: DatasetSpec) -> list[str]:
     return notes + ([f"not scored, as it tells {', '.join(model.classes)} apart: {unknown}."] if unknown else [])
 
 
-def _parameters(model: Model | None) -> int | None:
-    return sum(p.numel() for p in model.network.parameters()) if isinstance(model, NeuralModel) else None
+def _from_elsewhere(cell: Cell, info: ModelInfo, source: Dataset | None) -> list[str]:
+    """What is to be said of a model that learned on another data set than it is scored on."""
+    if source is None:
+        return []
+    told = [
+        f"{info.title} was trained on {cell.source_id} ({source.info.title}) and saw no case of {cell.dataset_id}: no "
+        "patient's name and no image is on both sides."
+    ]
+    return told + ([f"{cell.source_id}: {source.info.warning}"] if source.info.warning else [])
+
+
+def _parameters(model: Model | None, *, learning: bool = False) -> int | None:
+    if not isinstance(model, NeuralModel):
+        return None
+    return sum(p.numel() for p in model.network.parameters() if p.requires_grad or not learning)
 
 
 def _left_out(dataset: Dataset) -> list[str]:

@@ -13,7 +13,7 @@ from oncoseg.contracts import Dataset, Replayer
 from oncoseg.experiments.matrix import HUMAN_READER, Cell
 from oncoseg.experiments.provenance import code_hash, versions
 from oncoseg.experiments.sides import Sides, sides
-from oncoseg.experiments.specs import ModelSpec
+from oncoseg.experiments.specs import DatasetSpec, ModelSpec
 from oncoseg.files import sha256
 from oncoseg.fingerprint import weights_fingerprint
 
@@ -40,17 +40,32 @@ class Identity:
 
     @property
     def training_key(self) -> str:
-        """Hex content key of what decides the trained weights; cells with one key share one training."""
-        return content_key({name: self.configuration[name] for name in (*_TRAINING, *_DATA)})
+        """Hex content key of what decides the trained weights; cells with one key share one training.
+
+        A cell trained on another data set shares that of the cell that is scored there.
+        """
+        learned = {**self.configuration, **self.configuration.get("source", {})}
+        return content_key({name: learned[name] for name in (*_TRAINING, *_DATA)})
+
+    @property
+    def learned(self) -> str:
+        """Fingerprint of the data set that is trained on."""
+        fingerprint: str = self.configuration.get("source", self.configuration)["dataset"]["fingerprint"]
+        return fingerprint
 
 
-def identify(cell: Cell, dataset: Dataset) -> Identity:
+def identify(cell: Cell, dataset: Dataset, source: Dataset | None = None) -> Identity:
     """The identity of a cell whose data set is open; reads no voxels and fetches no weights.
 
+    Args:
+        cell: what to run.
+        dataset: that is scored.
+        source: that is trained on; None where it is the same.
+
     Raises:
-        InputError: when the split or a weights file cannot be used.
+        InputError: when a split or a weights file cannot be used, or a patient is on both sides.
     """
-    parted = sides(cell, dataset)
+    parted = sides(cell, dataset, source)
     name, variant = (HUMAN_READER, "") if cell.model is None else (cell.model.info.name, cell.model.info.variant)
     configuration = {
         "code": {"oncoseg": versions()["oncoseg"], "sha256": code_hash(), **_foreign_code(cell)},
@@ -60,14 +75,8 @@ def identify(cell: Cell, dataset: Dataset) -> Identity:
         "weights": None if cell.model is None else weights_hash(cell.model),
         "train": plain(cell.train) if cell.trains else None,
         "fraction": cell.fraction,
-        "dataset": {
-            "use": cell.dataset.use,
-            "options": plain(without_places(cell.dataset.options)),
-            "fingerprint": dataset.fingerprint(),
-            "cases": list(cell.dataset.cases),
-            "split": parted.fingerprint,
-        },
-        "roi": cell.dataset.roi,
+        **_content(cell.dataset, dataset, parted.fingerprint),
+        **({} if cell.source is None or source is None else {"source": _content(cell.source, source, parted.source)}),
         **({"also": list(cell.dataset.also)} if cell.dataset.also else {}),
         "fold": cell.fold,
         "prompt": {**plain(cell.prompt), "options": plain(without_places(cell.prompt.options))},
@@ -103,6 +112,20 @@ def weights_hash(model: ModelSpec) -> str | None:
     return digest_of(identifier)
 
 
+def _content(spec: DatasetSpec, dataset: Dataset, split: str) -> dict[str, Any]:
+    """What is trained on or scored: cases, and which mask of them."""
+    return {
+        "dataset": {
+            "use": spec.use,
+            "options": plain(without_places(spec.options)),
+            "fingerprint": dataset.fingerprint(),
+            "cases": list(spec.cases),
+            "split": split,
+        },
+        "roi": spec.roi,
+    }
+
+
 def _record(cell: Cell) -> dict[str, str]:
     """Hash of the prompts that are replayed, which a file decides and not its name; empty where none are."""
     simulator = cell.prompt.build()
@@ -111,7 +134,13 @@ def _record(cell: Cell) -> dict[str, str]:
 
 def without_places(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options with paths (absolute, or existing) reduced to names: what lies there is hashed elsewhere."""
-    return {name: Path(value).name if _is_place(value) else value for name, value in options.items()}
+    return {name: _without_place(value) for name, value in options.items()}
+
+
+def _without_place(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return without_places(value)
+    return Path(value).name if _is_place(value) else value
 
 
 def _is_place(value: Any) -> bool:
@@ -121,6 +150,7 @@ def _is_place(value: Any) -> bool:
 def _foreign_code(cell: Cell) -> dict[str, str]:
     """Hashes of files that come from other packages, whose code `code_hash` does not cover."""
     named: list[tuple[registry.Shelf, str]] = [("datasets", cell.dataset.use)]
+    named += [("datasets", cell.source.use)] if cell.source is not None else []
     named += [("models", cell.model.info.name)] if cell.model is not None else []
     named += [("prompts", cell.prompt.use)] if cell.prompt.info is not None else []
     own = Path(registry.__file__).parent

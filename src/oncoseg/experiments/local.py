@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oncoseg.config import content_key, plain
+from oncoseg.contracts import DatasetInfo
 from oncoseg.errors import FetchError, NotApplicableError, OncosegError, PartialFailureError
 from oncoseg.experiments.cell import ChangedError
 from oncoseg.experiments.events import Event, Kind, Progress, silent
@@ -24,6 +25,7 @@ from oncoseg.experiments.matrix import Cell, Matrix
 from oncoseg.experiments.planning import ATTEMPT_LIMIT, Planned, failures, quarantine_reason, survey
 from oncoseg.experiments.provenance import Clock, now, provenance, without_folders
 from oncoseg.experiments.sides import chosen_entries, splits_of
+from oncoseg.experiments.specs import DatasetSpec
 from oncoseg.experiments.splits import save_splits
 from oncoseg.experiments.store import (
     ATTEMPTS,
@@ -252,7 +254,8 @@ class _Run:
 
     def _write_splits(self) -> None:
         """Whoever is trained on and tested now; an earlier plan may have split otherwise."""
-        for name, spec in {i.cell.dataset_id: i.cell.dataset for i in self.planned if i.line.key is not None}.items():
+        cells = [c for i in self.planned if i.line.key is not None for c in (i.cell, i.cell.at_home)]
+        for name, spec in {c.dataset_id: c.dataset for c in cells}.items():
             splits = splits_of(spec, chosen_entries(spec, spec.open()))
             save_splits(self.output / SPLITS / f"{name}.json", splits)
 
@@ -281,15 +284,16 @@ def _wanted(cell: Cell, say: Callable[[str], None]) -> list[tuple[str, Callable[
     from oncoseg import registry
 
     wanted: list[tuple[str, Callable[[], object]]] = []
-    info = registry.load("datasets", cell.dataset.use).INFO
-    if info.downloads:
+    for name, spec in {c.dataset_id: c.dataset for c in (cell, cell.at_home)}.items():
+        info = registry.load("datasets", spec.use).INFO
+        if info.downloads:
 
-        def load() -> None:
-            say(f"{info.title}: {info.downloads} (licence: {info.licence}), kept in the cache")
-            dataset = cell.dataset.open()
-            dataset.load(chosen_entries(cell.dataset, dataset)[0].case)
+            def load(spec: DatasetSpec = spec, info: DatasetInfo = info) -> None:
+                say(f"{info.title}: {info.downloads} (licence: {info.licence}), kept in the cache")
+                dataset = spec.open()
+                dataset.load(chosen_entries(spec, dataset)[0].case)
 
-        wanted.append((f"data set {cell.dataset_id}", load))
+            wanted.append((f"data set {name}", load))
     model = cell.model
     if model is not None and model.weights is None and model.info.weights is not None:
         identifier = model.info.weights

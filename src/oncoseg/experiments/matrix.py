@@ -35,6 +35,12 @@
     prompt = "box"
     choose = { crop_px = [96, 192], threshold = [0.3, 0.5, 0.7] }   # the best on the training patients
 
+    [[cells]]
+    dataset = ["phantom", "lidc"]
+    source = ["phantom", "lidc"]       # trained on one, scored on the other; equal ids are the usual cell
+    model = "unet"
+    recipe = "smoke"
+
 A combination that makes no sense (a model that takes no such prompt) stays in the plan with the reason.
 """
 
@@ -69,6 +75,8 @@ class Block:
 
     Attributes:
         dataset: ids of `[dataset.ID]` tables.
+        source: ids of the data sets that are trained on, on the training side of their splits; empty for the data set
+            that is scored.
         model: names with variant; the options, weights and training below go to each of them.
         recipe: how each model is built and trained, see `oncoseg models --json`; `options` and `train` change it.
         options: of the model.
@@ -97,8 +105,11 @@ class Block:
     threshold: float = 0.5
     choose: Mapping[str, Any] = field(default_factory=dict)
     human_readers: bool = False
+    source: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.source and self.train is None and self.recipe is None:
+            raise ConfigError("[[cells]]: source says what is trained on; give train = {...} or a recipe too.")
         if not self.model and not self.human_readers:
             raise ConfigError("[[cells]]: give model = [...] or human_readers = true.")
         if self.train is None and self.recipe is None and self.fraction != (1.0,):
@@ -130,6 +141,8 @@ class Cell:
         cost: whether cost is measured.
         choose: values by name, of which the best on the training patients are taken; empty when nothing is open.
         recipe: sentences on the recipe, repeated in every report; empty without one.
+        source_id, source: the data set that is trained on where it is another than the one that is scored; "" and None
+            where it is the same, or nothing is trained here.
         skipped: why the combination makes no sense; None when it does.
     """
 
@@ -147,7 +160,16 @@ class Cell:
     cost: bool = True
     choose: Mapping[str, Any] = field(default_factory=dict)
     recipe: tuple[str, ...] = ()
+    source_id: str = ""
+    source: DatasetSpec | None = None
     skipped: str | None = None
+
+    @property
+    def at_home(self) -> Cell:
+        """The cell whose training this one uses: the same on the data set that is trained on."""
+        if self.source is None:
+            return self
+        return dataclasses.replace(self, dataset_id=self.source_id, dataset=self.source, source_id="", source=None)
 
     @property
     def trains(self) -> bool:
@@ -160,6 +182,7 @@ class Cell:
         name = HUMAN_READER if self.model is None else self.model.name
         parts = [f"{name} on {self.dataset_id}"]
         parts += [self.prompt.label] if self.prompt.info is not None else []
+        parts += [f"trained on {self.source_id}"] if self.source_id else []
         parts += [f"{self.fraction:.0%} of training"] if self.train is not None and self.fraction != 1 else []
         parts += [f"fold {self.fold}"] if self.fold else []
         parts += [f"seed {self.seed}"] if self.seed else []
@@ -196,7 +219,7 @@ class Matrix:
             metric(name)
         for name in self.protocol:
             protocol(name)
-        for name in itertools.chain.from_iterable(block.dataset for block in self.cells):
+        for name in itertools.chain.from_iterable((*block.dataset, *block.source) for block in self.cells):
             if name not in self.dataset:
                 raise ConfigError(f"[[cells]]: there is no [dataset.{name}]. {suggest(name, self.dataset)}")
 
@@ -215,9 +238,10 @@ class Matrix:
         if block.human_readers:
             for name in block.dataset:
                 yield Cell(name, self.dataset[name], None, seed=seeds[0], cost=False, **shared)
-        axes = (block.dataset, block.model, block.prompt, block.fraction, block.fold, seeds)
-        for name, model, prompt, fraction, fold, seed in itertools.product(*axes):
+        axes = (block.dataset, block.source or ("",), block.model, block.prompt, block.fraction, block.fold, seeds)
+        for name, source, model, prompt, fraction, fold, seed in itertools.product(*axes):
             options, train, told = _followed(block, model)
+            elsewhere = source if source != name and fraction > 0 else ""
             cell = Cell(
                 name,
                 self.dataset[name],
@@ -231,6 +255,8 @@ class Matrix:
                 cost=self.cost,
                 choose=block.choose,
                 recipe=told,
+                source_id=elsewhere,
+                source=self.dataset[elsewhere] if elsewhere else None,
                 **shared,
             )
             yield dataclasses.replace(cell, skipped=why_impossible(cell))
@@ -288,14 +314,16 @@ def why_impossible(cell: Cell) -> str | None:
         return f"{cell.model.name} takes {takes or 'no prompt'}, and {cell.prompt.then} corrects with {makes}"
     if cell.trains and not info.trainable:
         return f"{cell.model.name} cannot be trained"
-    if cell.trains and not cell.dataset.split.trains:
-        return f'all patients of {cell.dataset_id} are tested (split.test = "all"), so none is left for training'
-    if cell.choose and not cell.dataset.split.trains:
-        return f'all patients of {cell.dataset_id} are tested (split.test = "all"), so none is left to choose on'
+    home = cell.at_home
+    if cell.trains and not home.dataset.split.trains:
+        return f'all patients of {home.dataset_id} are tested (split.test = "all"), so none is left for training'
+    if cell.choose and not home.dataset.split.trains:
+        return f'all patients of {home.dataset_id} are tested (split.test = "all"), so none is left to choose on'
     if cell.choose and cell.train is not None and cell.fraction == 0:
         return "nothing can be chosen on 0 % of the training patients"
-    if cell.fold >= max(cell.dataset.split.folds, 1) and cell.dataset.split.file is None:
-        return f"the split of {cell.dataset_id} has no fold {cell.fold}"
+    for name, spec in {cell.dataset_id: cell.dataset, home.dataset_id: home.dataset}.items():
+        if cell.fold >= max(spec.split.folds, 1) and spec.split.file is None:
+            return f"the split of {name} has no fold {cell.fold}"
     return None
 
 
@@ -316,7 +344,7 @@ def _followed(block: Block, model: str) -> tuple[Mapping[str, Any], Mapping[str,
 
 
 def _block(values: Any, where: str) -> Block:
-    table = _lists(_table(values, where), ("dataset", "model", "fraction", "prompt", "fold", "seed"))
+    table = _lists(_table(values, where), ("dataset", "source", "model", "fraction", "prompt", "fold", "seed"))
     if "prompt" in table:
         table["prompt"] = [_prompt(p, where) for p in table["prompt"]]
     try:

@@ -77,7 +77,8 @@ def _plan(cell: Cell, opened: dict[str, Dataset | OncosegError], output: Path, h
     if cell.skipped:
         return Planned(cell, PlannedCell(cell.label, "skipped", cell.skipped))
     try:
-        identity = identify(cell, _open(cell, opened))
+        dataset, source = _open(cell, opened), None if cell.source is None else _open(cell.at_home, opened)
+        identity = identify(cell, dataset, source)
     except OncosegError as error:
         status: Status = "left out" if isinstance(error, FetchError) else "failed"
         return Planned(cell, PlannedCell(cell.label, status, str(error)))
@@ -86,7 +87,8 @@ def _plan(cell: Cell, opened: dict[str, Dataset | OncosegError], output: Path, h
     predictions = len(identity.sides.test) * cell.prompt.repeats
     line = PlannedCell(cell.label, status, reason, identity.key, folder, predictions, identity.configuration)
     seconds = 0.0 if status == "finished" else _estimate(identity, predictions, history)
-    return Planned(cell, line, seconds, _damaged(cell.dataset_id, _open(cell, opened)))
+    damaged = _damaged(cell.dataset_id, dataset) + (() if source is None else _damaged(cell.source_id, source))
+    return Planned(cell, line, seconds, damaged)
 
 
 def _damaged(name: str, dataset: Dataset) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oncoseg.contracts import Dataset, Entry
 from oncoseg.errors import InputError, UnknownNameError
@@ -29,7 +29,9 @@ class Sides:
         train: of the cell's fraction of the training patients; empty when the cell trains nothing.
         validation, test: of the fold.
         choosing: of the same training patients, when the cell chooses options on them.
-        fingerprint: hex SHA-256 of all folds.
+        fingerprint: hex SHA-256 of all folds of the data set that is scored.
+        source: hex SHA-256 of all folds of the data set that is trained on, where it is another: `train`, `validation`
+            and `choosing` are then cases of that one. "" otherwise.
     """
 
     train: tuple[str, ...]
@@ -37,15 +39,27 @@ class Sides:
     test: tuple[str, ...]
     fingerprint: str
     choosing: tuple[str, ...] = ()
+    source: str = ""
 
 
-def sides(cell: Cell, dataset: Dataset) -> Sides:
-    """Split a cell's data set.
+def sides(cell: Cell, dataset: Dataset, source: Dataset | None = None) -> Sides:
+    """Split a cell's data set; where another one is trained on, that one too.
+
+    Args:
+        cell: whose sides.
+        dataset: that is scored.
+        source: that is trained on; None where it is the same.
 
     Raises:
-        InputError: when the data set is empty or too small for the split, or the fold does not exist.
+        InputError: when a data set is empty or too small for the split, the fold does not exist, or a patient is on
+            the training side of one data set and on the test side of the other.
         UnknownNameError: when the matrix names a case the data set does not have.
     """
+    if source is not None:
+        learned, tested = sides(cell.at_home, source), sides(replace(cell, source_id="", source=None), dataset)
+        parted = replace(learned, test=tested.test, fingerprint=tested.fingerprint, source=learned.fingerprint)
+        require_other_names(cell, parted, source.entries(), dataset.entries())
+        return parted
     entries = chosen_entries(cell.dataset, dataset)
     splits = splits_of(cell.dataset, entries)
     if cell.fold >= len(splits.folds):
@@ -61,6 +75,20 @@ def sides(cell: Cell, dataset: Dataset) -> Sides:
         fingerprint=splits.fingerprint(),
         choosing=tuple(cases_of(looked_at, entries)),
     )
+
+
+def require_other_names(cell: Cell, parted: Sides, learned: Sequence[Entry], tested: Sequence[Entry]) -> None:
+    """Raise InputError when a name is that of a patient trained on in one data set and scored in another."""
+    if cell.source is None or cell.source.own_names or cell.dataset.own_names:
+        return
+    known = {e.patient for e in learned if e.case in {*parted.train, *parted.validation, *parted.choosing}}
+    both = sorted(known & {e.patient for e in tested if e.case in set(parted.test)})
+    if both:
+        raise InputError(
+            f"{len(both)} patients are trained on in {cell.source_id} and scored in {cell.dataset_id}, e.g. {both[0]}. "
+            "Leave them out of one of the two (`cases`, or split files). Where the names only look alike, write "
+            f"own_names = true in [dataset.{cell.source_id}]; images are compared in any case."
+        )
 
 
 def splits_of(spec: DatasetSpec, entries: Sequence[Entry]) -> Splits:

@@ -68,6 +68,8 @@ class DatasetSpec:
         roi: the mask that is predicted and scored.
         also: masks scored beside it where a model tells them apart, see `oncoseg.contracts.MultiClass`; such a model
             predicts once, and its label `tumour` is scored as `roi`. Voxels of the reference `roi` count for it alone.
+        own_names: its patients' names mean nothing elsewhere: an equal name in another data set is somebody else. Where
+            one data set is trained on and another is scored, an equal name on both sides is otherwise refused.
         lungs: gives every case the masks `lung_right` and `lung_left`: "drawn", "classical", or the path of a
             weights file of lungmask; cases whose lungs cannot be used are left out. None leaves masks as they are.
     """
@@ -79,6 +81,7 @@ class DatasetSpec:
     roi: str = TUMOUR
     also: tuple[str, ...] = ()
     lungs: str | None = None
+    own_names: bool = False
 
     def __post_init__(self) -> None:
         for name in self.also:

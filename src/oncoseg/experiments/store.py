@@ -67,7 +67,9 @@ class CellRecord:
         notes: warnings of data set and model that every report repeats.
         provenance: of this cell.
         parameters_built: parameters of the network as built here (it may be smaller than the paper's).
+        trainable_built: how many of them its training changes; None in older runs and without a network.
         trained_here: whether the cell trained the model.
+        source: id of the data set it was trained on where that is another than the one it is scored on, "" otherwise.
         recipe: sentences on the recipe it was trained by, with what its source leaves open; empty without one.
         seen: the contamination ledger's line of the weights for this data set (`dataset`, `status`, `source`); None
             without weights of others.
@@ -92,6 +94,8 @@ class CellRecord:
     trained_here: bool = False
     recipe: list[str] = field(default_factory=list)
     seen: dict[str, Any] | None = None
+    trainable_built: int | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, eq=False)

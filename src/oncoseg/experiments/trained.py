@@ -25,7 +25,7 @@ def trained(cell: Cell, identity: Identity, dataset: Dataset, output: Path, *, p
     Args:
         cell: with `train` set.
         identity: of the cell.
-        dataset: opened.
+        dataset: that is trained on, opened.
         output: folder of the run; the training gets `trained/<model>-<key8>` in it.
         progress: told about steps.
 
@@ -37,7 +37,7 @@ def trained(cell: Cell, identity: Identity, dataset: Dataset, output: Path, *, p
     spec = cell.model
     if spec is None:
         raise InputError(f"{cell.label}: people cannot be trained.")
-    folder = output / TRAINED / f"{spec.name}-{cell.dataset_id}-{identity.training_key[:8]}"
+    folder = output / TRAINED / f"{spec.name}-{cell.at_home.dataset_id}-{identity.training_key[:8]}"
     while True:
         with leased(folder) as ours:
             if ours:
@@ -58,7 +58,7 @@ def _train(
     model = spec.build()
 
     def load(name: str) -> Case:
-        return with_tumour(dataset.load(name), cell.dataset.roi)
+        return with_tumour(dataset.load(name), cell.at_home.dataset.roi)
 
     def tell(step: Step) -> None:
         told = Event("trained", done=step.step, total=step.steps, message=step.message or "", numbers=step.numbers)
@@ -70,7 +70,7 @@ def _train(
         validation=CasesOnDemand(load, identity.sides.validation),
         config=training_config(cell.train or {}, cell.seed),
         folder=folder,
-        dataset=identity.configuration["dataset"]["fingerprint"],
+        dataset=identity.learned,
         start=identity.configuration["weights"],
         progress=tell,
     )

@@ -370,6 +370,7 @@ def _short_label(record: CellRecord) -> str:
     name = record.model
     if record.variant and not name.endswith(f".{record.variant}"):
         name = f"{name}.{record.variant}"
+    name = f"{name}, trained on {record.source}" if record.source else name
     return f"{name} ({record.fraction:.0%} of training)" if record.fraction < 1 else name
 
 

@@ -286,7 +286,8 @@ def _training(cell: CellResult) -> str:
 
 def _training_patients(cell: CellResult) -> int | None:
     """Number of patients a cell was trained on; None when the run holds no split of its data set."""
-    record, source = cell.record, cell.folder.parent / SPLITS / f"{cell.record.dataset}.json"
+    record, learned = cell.record, cell.record.source or cell.record.dataset
+    source = cell.folder.parent / SPLITS / f"{learned}.json"
     if not source.exists():
         return None
     folds = load_splits(source).folds
