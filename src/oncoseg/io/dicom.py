@@ -133,16 +133,25 @@ def read_image(path: Path) -> Volume:
     """The image in a folder, or the whole series that one DICOM file belongs to.
 
     Raises:
-        InputError: as `choose_image` and `read_series`; for a file that is not DICOM.
+        InputError: as `series_at` and `read_series`.
+    """
+    return read_series(series_at(path))
+
+
+def series_at(path: Path) -> Series:
+    """The only image series in a folder and those below, or the series that one DICOM file belongs to.
+
+    Raises:
+        InputError: as `choose_image`; for a file that is not DICOM.
     """
     if path.is_dir():
-        return read_series(choose_image(find_series(path), path))
+        return choose_image(find_series(path), path)
     header = read_header(path)
     if header is None:
         raise InputError(f"{path} is not a DICOM file (no DICM mark at byte 128).")
     wanted = header.text("SeriesInstanceUID")
     neighbours = group_series(sorted(p for p in path.parent.iterdir() if p.is_file()))
-    return read_series(choose_image([s for s in neighbours if s.uid == wanted], path))
+    return choose_image([s for s in neighbours if s.uid == wanted], path)
 
 
 def read_files(paths: Sequence[Path]) -> Volume:

@@ -1,6 +1,6 @@
 """RTSTRUCT: contours drawn in a planning system as masks on the grid of their image.
 
-Writing (half-level isolines with keyholes) belongs in this module too, beside the reader it must agree with.
+The writer is `io.rtstruct_writer`.
 """
 
 from __future__ import annotations

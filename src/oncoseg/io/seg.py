@@ -1,6 +1,6 @@
 """DICOM-SEG: segments as masks on the grid of their image, read through highdicom.
 
-Writing (highdicom, BINARY) belongs in this module too, beside the reader it must agree with.
+The writer is `io.seg_writer`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,108 @@
+"""The image series that clinical objects are written for: its grid, its slices, and whose it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from oncoseg.errors import InputError
+from oncoseg.io.dicom import Series, read_series, series_at
+from oncoseg.io.dicom_grid import order_slices
+from oncoseg.io.dicom_header import Header, refusing_damage
+from oncoseg.volume import Volume
+
+#: Copied as they are from the image into whatever is drawn on it, with the name that PS3.3 gives the module.
+_PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
+_STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """An image series in order of its slices.
+
+    Attributes:
+        series: its files and identifiers.
+        headers: in order of the slices.
+        grid: a volume on its grid, without voxels of its own.
+    """
+
+    series: Series
+    headers: tuple[Header, ...] = field(repr=False)
+    grid: Volume = field(repr=False)
+
+    @cached_property
+    def datasets(self) -> list[Dataset]:
+        """All elements but the pixels of every slice, in order."""
+        read = []
+        for header in self.headers:
+            with refusing_damage(header.path, "DICOM image"):
+                read.append(pydicom.dcmread(header.path, stop_before_pixels=True))
+        return read
+
+    @property
+    def files(self) -> frozenset[Path]:
+        """Every file of the series, resolved."""
+        return frozenset(header.path.resolve() for header in self.headers)
+
+    def image(self) -> Volume:
+        """The voxels as `dicom.read_series` reads them."""
+        return read_series(self.series)
+
+    def mm(self, slice_index: int, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """LPS mm (n, 3) of positions (n, 2) in (row, column), by the slice's own tags (PS3.3 C.7.6.2.1.1)."""
+        header = self.headers[slice_index]
+        cosines = np.array(header.numbers("ImageOrientationPatient", 6)).reshape(2, 3)
+        row_mm, column_mm = header.numbers("PixelSpacing", 2)
+        first = np.array(header.numbers("ImagePositionPatient", 3))
+        moved: NDArray[np.float64] = (
+            first + pixels[:, 1:] * column_mm * cosines[0] + pixels[:, :1] * row_mm * cosines[1]
+        )
+        return moved
+
+
+def open_reference(path: Path) -> Reference:
+    """The image series in a folder, or the one that a DICOM file belongs to.
+
+    Raises:
+        InputError: when there is none or there are several, when slices are missing or doubled, or the series
+            does not say in which frame of reference it lies.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist. Give the folder with the DICOM images that the mask was drawn on.")
+    series = series_at(path)
+    grid = order_slices(series.headers)
+    if not series.frame_of_reference:
+        raise InputError(f"{series} has no FrameOfReferenceUID, so nothing can be drawn on it. Export it again.")
+    missing = [h.path for h in grid.headers if not h.text("SOPInstanceUID")]
+    if missing:
+        raise InputError(f"{missing[0]} has no SOPInstanceUID, so nothing can refer to it. Export it again.")
+    empty = np.broadcast_to(np.zeros((), bool), grid.shape)
+    return Reference(series, grid.headers, Volume(empty, grid.affine))
+
+
+def identified_like(made: Dataset, reference: Reference, texts: Sequence[str] = ()) -> None:
+    """Give an object the patient, study and frame of reference of an image; what the image leaves out stays empty.
+
+    Args:
+        made: the object; its character set becomes Unicode when any text needs it, Latin-1 otherwise.
+        reference: the image.
+        texts: other texts that will be in the object.
+    """
+    source = reference.datasets[0]
+    copied = {keyword: str(source.get(keyword, "") or "") for keyword in (*_PATIENT, *_STUDY)}
+    made.SpecificCharacterSet = character_set([*copied.values(), *texts])
+    for keyword, text in copied.items():
+        setattr(made, keyword, text)
+    made.FrameOfReferenceUID = reference.series.frame_of_reference
+
+
+def character_set(texts: Sequence[str]) -> str:
+    """ISO_IR 100 (Latin-1), which every system reads, or ISO_IR 192 (UTF-8) where that is not enough."""
+    return "ISO_IR 100" if all(text.isascii() for text in texts) else "ISO_IR 192"
