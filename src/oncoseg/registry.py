@@ -15,7 +15,7 @@ from typing import Literal
 
 from oncoseg.errors import UnknownNameError
 
-Shelf = Literal["models", "datasets", "metrics", "prompts", "protocols"]
+Shelf = Literal["models", "datasets", "metrics", "prompts", "protocols", "figures"]
 
 PACKAGES: dict[Shelf, str] = {
     "models": "oncoseg.models",
@@ -23,6 +23,7 @@ PACKAGES: dict[Shelf, str] = {
     "metrics": "oncoseg.evaluation.metrics",
     "prompts": "oncoseg.prompts",
     "protocols": "oncoseg.evaluation.protocols",
+    "figures": "oncoseg.report.paper_figures",
 }
 _SINGULAR: dict[Shelf, str] = {
     "models": "model",
@@ -30,6 +31,7 @@ _SINGULAR: dict[Shelf, str] = {
     "metrics": "metric",
     "prompts": "prompt simulator",
     "protocols": "scoring protocol",
+    "figures": "figure",
 }
 
 

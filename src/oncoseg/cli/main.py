@@ -17,6 +17,7 @@ from oncoseg.cli import (
     demo,
     evaluate,
     fetch,
+    figure,
     lungs,
     predict,
     report,
@@ -57,6 +58,7 @@ app.command("train", rich_help_panel=_COMPARE)(train.train)
 app.command("bench", rich_help_panel=_COMPARE)(bench.bench)
 app.command("degrade", rich_help_panel=_COMPARE)(degrade.degrade)
 app.command("report", rich_help_panel=_COMPARE)(report.report)
+app.command("figure", rich_help_panel=_COMPARE)(figure.figure)
 
 
 def _show_version(asked: bool) -> None:

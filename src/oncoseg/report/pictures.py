@@ -91,17 +91,21 @@ def outline(mask: NDArray[np.bool_], spacing: tuple[float, float]) -> str:
         >>> outline(np.array([[True]]), (1.0, 1.0))
         'M0 0H1M0 1H1M0 0V1M1 0V1'
     """
+    row, column = spacing
+    strokes = [
+        f"M{_mm(x0 * column)} {_mm(y0 * row)}" + (f"H{_mm(x1 * column)}" if y0 == y1 else f"V{_mm(y1 * row)}")
+        for (x0, y0), (x1, y1) in edges(mask)
+    ]
+    return "".join(strokes)
+
+
+def edges(mask: NDArray[np.bool_]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Ends (column, row) of the straight strokes between mask and background, in pixels; those along rows first."""
     padded = np.pad(mask, 1)
     across = padded[1:, 1:-1] != padded[:-1, 1:-1]
     along = padded[1:-1, 1:] != padded[1:-1, :-1]
-    row, column = spacing
-    strokes = [
-        f"M{_mm(a * column)} {_mm(i * row)}H{_mm(b * column)}" for i, line in enumerate(across) for a, b in _runs(line)
-    ]
-    strokes += [
-        f"M{_mm(j * column)} {_mm(a * row)}V{_mm(b * row)}" for j, line in enumerate(along.T) for a, b in _runs(line)
-    ]
-    return "".join(strokes)
+    strokes = [((a, i), (b, i)) for i, line in enumerate(across) for a, b in _runs(line)]
+    return strokes + [((j, a), (j, b)) for j, line in enumerate(along.T) for a, b in _runs(line)]
 
 
 def png(picture: GallerySlice) -> str:

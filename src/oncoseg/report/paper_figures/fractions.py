@@ -1,0 +1,167 @@
+"""Dice and IoU over the share of the training patients, one line a model and prompt, one row a data set.
+
+After experiment B of Mulero Ayllon et al. 2025 (arXiv 2505.01239): 0, 25, 50, 75 and 100 % with boxes and points.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from oncoseg.errors import InputError
+from oncoseg.evaluation.statistics import Summary
+from oncoseg.experiments.store import CellResult
+from oncoseg.report.drawing import PaperFigure, Selection, line_style, note
+from oncoseg.report.estimates import summary_of
+from oncoseg.report.groups import Entrant, make_groups
+from oncoseg.report.tables import number
+from oncoseg.report.views import require_known
+
+TITLE = "Scores over the share of the training patients, for each prompt and data set, with intervals"
+WORDS = {"dice": "Dice", "iou": "IoU"}
+
+
+@dataclass(frozen=True)
+class Choices(Selection):
+    """What may be chosen.
+
+    Attributes:
+        metrics: one column of panels each.
+        structure: another structure than the one that is ranked, e.g. `lung_left`.
+    """
+
+    metrics: tuple[str, ...] = ("dice", "iou")
+    structure: str = ""
+
+
+#: (model, prompt) -> share -> entrant.
+Curves = Mapping[tuple[str, str], Mapping[float, Entrant]]
+
+
+def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
+    """Means over patients with BCa intervals; a line needs at least two shares.
+
+    Raises:
+        InputError: when no model was trained on several shares of the same patients.
+        UnknownNameError: for an unknown data set, model, prompt or metric.
+    """
+    held = curves(results, choices)
+    present = {s.metric for e in _entrants(held) for s in e.scores}
+    require_known("metric", choices.metrics, present)
+    keys = list(dict.fromkeys(key for lines in held.values() for key in lines))
+    size = (3.4 * len(choices.metrics) + 0.6, 2.5 * len(held) + 0.5 + 0.17 * len(keys))
+    figure = PaperFigure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(held), len(choices.metrics), squeeze=False, sharex=True)
+    numbers: list[dict[str, Any]] = []
+    for (name, lines), row in zip(held.items(), grid, strict=True):
+        for metric, axes in zip(choices.metrics, row, strict=True):
+            for position, key in enumerate(keys):
+                if key in lines:
+                    summaries = {share: summary_of(e, metric) for share, e in lines[key].items()}
+                    label = f"{choices.named(key[0])}, {key[1]}"
+                    _line(axes, summaries, label, position=position, apart=position - (len(keys) - 1) / 2)
+                    numbers += [_number(name, key, metric, share=x, summary=s) for x, s in summaries.items()]
+            word = WORDS.get(metric, metric)
+            axes.set_title(choices.named(name) if metric == choices.metrics[0] else "")
+            axes.set_ylabel(f"mean {word}" + (f" of {choices.structure}" if choices.structure else ""))
+            axes.grid(axis="y")
+    for axes in grid[-1]:
+        axes.set_xlabel("share of the training patients")
+        axes.set_xticks([0, 25, 50, 75, 100])
+        axes.xaxis.set_major_formatter(PercentFormatter())
+    handles, labels = next(h for h in (a.get_legend_handles_labels() for a in grid.flat) if len(h[0]) == len(keys))
+    figure.legend(handles, labels, loc="outside upper left", ncols=1 if len(keys) < 4 else 2)
+    figure.words = f"{_said(held, choices)} {_values(numbers)}"
+    note(figure, _said(held, choices))
+    figure.numbers = numbers
+    return figure
+
+
+def curves(results: Sequence[CellResult], choices: Choices) -> dict[str, Curves]:
+    """Data set -> curves of what was trained here, and of the same weights untrained (share 0); raises as `draw`."""
+    groups = make_groups(results)
+    require_known("data set", [choices.dataset] if choices.dataset else [], {g.key.dataset for g in groups})
+    found: defaultdict[str, defaultdict[tuple[str, str], dict[float, Entrant]]]
+    found = defaultdict(lambda: defaultdict(dict))
+    for group in groups:
+        for entrant in group.entrants:
+            record = entrant.record
+            if record.trained_here or record.fraction == 0:
+                shown = entrant.structure(choices.structure) if choices.structure else entrant
+                label = entrant.label.replace(f" ({record.fraction:.0%} of training)", "")
+                prompt = "no prompt" if record.prompt == "none" else record.prompt
+                at = found[group.key.dataset][label, prompt]
+                if record.fraction in at:
+                    raise InputError(
+                        f"Two models are called {label} at {record.fraction:.0%} of {group.key.dataset} with {prompt}. "
+                        "Give figure fractions the run of one of them."
+                    )
+                at[record.fraction] = shown
+    several = {
+        name: {key: dict(sorted(at.items())) for key, at in lines.items() if len(at) > 1}
+        for name, lines in found.items()
+        if choices.dataset in ("", name)
+    }
+    require_known("model", choices.models, {label for lines in several.values() for label, _ in lines})
+    require_known("prompt", choices.prompts, {prompt for lines in several.values() for _, prompt in lines})
+    kept = {name: _wanted(lines, choices) for name, lines in several.items()}
+    kept = {name: lines for name, lines in kept.items() if lines}
+    if not kept:
+        raise InputError(
+            "No model of the run was trained on several shares of the patients. Give fraction = [0.0, 0.25, 0.5, 0.75, "
+            "1.0] and train = {...} in its [[cells]] table."
+        )
+    return kept
+
+
+def _wanted(lines: Curves, choices: Choices) -> Curves:
+    keys = [k for k in lines if (not choices.models or k[0] in choices.models)]
+    keys = [k for k in keys if not choices.prompts or k[1] in choices.prompts]
+    order = {label: place for place, label in enumerate(choices.models)}
+    return {key: lines[key] for key in sorted(keys, key=lambda k: order.get(k[0], 0))}
+
+
+def _entrants(held: Mapping[str, Curves]) -> list[Entrant]:
+    return [e for lines in held.values() for at in lines.values() for e in at.values()]
+
+
+def _line(axes: Axes, summaries: Mapping[float, Summary], label: str, *, position: int, apart: float) -> None:
+    """A line with intervals; lines are set apart a little so that their intervals do not cover each other."""
+    drawn = {x: s for x, s in summaries.items() if s.mean is not None}
+    x = [100 * share + 0.9 * apart for share in drawn]
+    style = line_style(position)
+    y = [s.mean for s in drawn.values()]
+    low = [s.mean - s.low if s.low is not None else 0.0 for s in drawn.values()]
+    high = [s.high - s.mean if s.high is not None else 0.0 for s in drawn.values()]
+    axes.errorbar(
+        x, y, yerr=[low, high], label=label, markersize=4.5, linewidth=1.5, elinewidth=1.0, capsize=2, **style
+    )
+
+
+def _number(name: str, key: tuple[str, str], metric: str, *, share: float, summary: Summary) -> dict[str, Any]:
+    return {"dataset": name, "model": key[0], "prompt": key[1], "metric": metric, "share": share, "mean": summary.mean,
+            "low": summary.low, "high": summary.high, "patients": summary.patients}  # fmt: skip
+
+
+def _said(held: Mapping[str, Curves], choices: Choices) -> str:
+    counts = []
+    for name, lines in held.items():
+        patients = sorted({summary_of(e, choices.metrics[0]).patients for at in lines.values() for e in at.values()})
+        counts.append(f"{choices.named(name)} n = {' to '.join(map(str, patients[:: max(1, len(patients) - 1)]))}")
+    return (
+        f"Mean over the test patients ({', '.join(counts)}), bars: 95 % BCa interval. Shares are nested sets of the "
+        "training patients; 0 %: the weights that training starts from. Lines are set apart sideways, to show bars."
+    )
+
+
+def _values(numbers: Sequence[Mapping[str, Any]]) -> str:
+    return " ".join(
+        f"{WORDS.get(n['metric'], n['metric'])} of {n['model']} ({n['prompt']}) on {n['dataset']} at {n['share']:.0%}: "
+        f"{number(n['mean'])}" + (f" [{number(n['low'])}, {number(n['high'])}]." if n["low"] is not None else ".")
+        for n in numbers
+    )
