@@ -10,13 +10,13 @@ from oncoseg.evaluation.scoring import metric
 
 NAMES = registry.names("metrics")
 UNITS = {"", "mm", "mm^3", "mL"}
-REASONS = {"both_empty", "prediction_empty", "reference_empty", "zero_denominator"}
+REASONS = {"both_empty", "prediction_empty", "reference_empty", "zero_denominator", "no_probability"}
 SPACING = (3.0, 1.0, 0.8)
 
 
 def build(name):
     module = registry.load("metrics", name)
-    return metric(f"{name}@2" if hasattr(module, "build") else name)
+    return metric(f"{name}@{module.INFO.example}" if hasattr(module, "build") else name)
 
 
 def empty():
@@ -31,7 +31,10 @@ def blob(seed):
 
 
 def pair(reference, prediction):
-    return MaskPair.from_arrays(reference, prediction, SPACING)
+    """With a probability that the prediction is made from, of a model that is sure where it is right."""
+    doubt = np.random.default_rng(prediction.sum()).random(prediction.shape) * (0.4 * (reference != prediction))
+    soft = np.where(prediction, 1 - doubt, doubt)
+    return MaskPair.from_arrays(reference, prediction, SPACING[3 - reference.ndim :], probability=soft)
 
 
 @pytest.fixture(params=NAMES)
@@ -82,6 +85,7 @@ def test_a_symmetric_metric_does_not_mind_which_mask_is_the_reference(name):
         reference, prediction = blob(seed), blob(seed)
         prediction[np.unravel_index(prediction.argmax(), prediction.shape)] = False
         prediction[0, 8, 10] = prediction[0, 8, 8] = True  # two lesions of their own
+        reference[6, 8, :7] = prediction[6, 8, :2] = prediction[6, 8, 3:5] = True  # one lesion in two parts
         there, back = measure(pair(reference, prediction)), measure(pair(prediction, reference))
         differs |= there.value != pytest.approx(back.value)
     assert differs == (not registry.load("metrics", name).INFO.symmetric)
@@ -109,10 +113,18 @@ def test_it_leaves_the_masks_alone(name):
 
 
 def test_it_measures_two_dimensional_masks(name):
-    measured = build(name)(MaskPair.from_arrays(blob(1)[3], blob(2)[3], SPACING[1:]))
+    measured = build(name)(pair(blob(1)[3], blob(2)[3]))
     assert measured.value is not None
 
 
+def test_a_probability_metric_is_undefined_without_one(name):
+    bare = MaskPair.from_arrays(blob(1), blob(2), SPACING)
+    value, reason = build(name)(bare)
+    assert (reason == "no_probability") == (name in PROBABILITY)
+    assert (value is None) == (name in PROBABILITY)
+
+
+PROBABILITY = {"brier", "nll", "ece_foreground", "ece_top_label", "mce"}
 NONE = None
 EMPTY_ANSWERS = {  # prediction empty, reference empty, both empty
     "dice": (0, 0, NONE),
@@ -128,6 +140,12 @@ EMPTY_ANSWERS = {  # prediction empty, reference empty, both empty
     "lesion_precision": (NONE, 0, NONE),
     "lesion_f1": (0, 0, NONE),
     "lesion_pq": (0, 0, NONE),
+    "lesion_sq": (0, 0, NONE),
+    "lesion_sq_dice": (0, 0, NONE),
+    "lesion_dice": (0, NONE, NONE),
+    "boundary_iou": (0, 0, NONE),
+    "cldice": (NONE, NONE, NONE),
+    **dict.fromkeys(sorted(PROBABILITY), (..., NONE, NONE)),  # in the box of the reference
     **dict.fromkeys(("hd", "hd95_max", "hd95_pooled", "assd", "masd", "asd_pred_to_ref", "com_distance"), (NONE,) * 3),
 }
 
@@ -136,7 +154,8 @@ EMPTY_ANSWERS = {  # prediction empty, reference empty, both empty
 def test_answers_to_empty_masks_are_those_of_the_table(name):
     measure = build(name)
     got = [measure(pair(r, p)).value for r, p in ((blob(1), empty()), (empty(), blob(1)), (empty(), empty()))]
-    assert tuple(got) == EMPTY_ANSWERS[name]
+    for value, want in zip(got, EMPTY_ANSWERS[name], strict=True):
+        assert value == want if want is not ... else value is not None
 
 
 def test_specificity_and_accuracy_of_two_empty_masks_are_1():

@@ -9,7 +9,8 @@ from functools import reduce
 import numpy as np
 
 from oncoseg.errors import InputError
-from oncoseg.evaluation.pair import Mask, MaskPair, extent
+from oncoseg.evaluation.islands import extent
+from oncoseg.evaluation.pair import Mask, MaskPair
 from oncoseg.evaluation.protocol import Protocol, ScoredCase, tumour_slices
 from oncoseg.volume import Volume
 

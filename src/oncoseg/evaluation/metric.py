@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 
 from oncoseg.contracts import Measured
 from oncoseg.errors import InputError
+from oncoseg.evaluation.calibration import Calibration
+from oncoseg.evaluation.lesions import MATCH, LesionMatch, MatchRule
 from oncoseg.evaluation.pair import Counts, MaskPair
+from oncoseg.evaluation.regions import Region, parse_region
+from oncoseg.evaluation.surfaces import ROUNDING
 
 SHARE = (0.0, 1.0)
 CORRELATION = (-1.0, 1.0)
@@ -27,6 +31,7 @@ class MetricInfo:
         bounds: smallest and largest value it can have.
         symmetric: whether swapping reference and prediction changes nothing.
         parameter: what follows the `@`, in words; None for metrics without a parameter.
+        example: of the parameter, as text.
     """
 
     name: str
@@ -36,6 +41,7 @@ class MetricInfo:
     bounds: tuple[float, float] = SHARE
     symmetric: bool = False
     parameter: str | None = None
+    example: str = "2"
 
 
 @dataclass(frozen=True)
@@ -44,16 +50,18 @@ class ShelfMetric:
 
     Attributes:
         info: what it is.
-        parameter: the number after the `@`, None without.
+        parameter: what stands after the `@`, None without.
     """
 
     info: MetricInfo
-    parameter: float | None = field(default=None, kw_only=True)
+    parameter: float | str | None = field(default=None, kw_only=True)
 
     @property
     def name(self) -> str:
         """Name in scores, e.g. `nsd_border@2`."""
-        return self.info.name if self.parameter is None else f"{self.info.name}@{self.parameter:g}"
+        if self.parameter is None:
+            return self.info.name
+        return f"{self.info.name}@{self.parameter if isinstance(self.parameter, str) else format(self.parameter, 'g')}"
 
     @property
     def unit(self) -> str:
@@ -101,6 +109,51 @@ class PairMetric(ShelfMetric):
         return self.of(pair)
 
 
+def lesion_metric(info: MetricInfo, of: Callable[[MaskPair, LesionMatch], Measured], rule: str = "") -> PairMetric:
+    """A metric of matched lesions.
+
+    Args:
+        info: what it is.
+        of: value from a pair and its matches.
+        rule: how lesions are matched, as `oncoseg.evaluation.lesions.MatchRule.parse` reads it; "" for IoU 0.5.
+
+    Raises:
+        InputError: for a rule that is not known.
+    """
+    chosen = MatchRule.parse(rule) if rule else MATCH
+    return PairMetric(info, lambda pair: of(pair, pair.matched(chosen)), parameter=str(chosen) if rule else None)
+
+
+#: What follows the `@` of a metric of matched lesions.
+MATCHING = "matching rule, by default iou0.5"
+
+
+def probability_metric(info: MetricInfo, of: Callable[[Calibration], float], region: str) -> PairMetric:
+    """A metric of a probability in a region.
+
+    Args:
+        info: what it is.
+        of: value from the sums over the region.
+        region: `whole`, `box` or `boundary`, see `oncoseg.evaluation.regions`.
+
+    Raises:
+        InputError: for another region.
+    """
+    chosen: Region = parse_region(region)
+
+    def value(pair: MaskPair) -> Measured:
+        if pair.probability is None:
+            return Measured(None, "no_probability")
+        found = pair.calibration(chosen)
+        return Measured(None, pair.emptiness) if found is None else Measured(of(found))
+
+    return PairMetric(info, value, parameter=chosen)
+
+
+#: What follows the `@` of a metric of probabilities.
+REGION = "region: whole, box or boundary"
+
+
 def ratio(numerator: float, denominator: float, reason: str | None) -> Measured:
     """A quotient, or None with a reason when the denominator is 0.
 
@@ -127,10 +180,6 @@ def tolerance(info: MetricInfo, text: str) -> float:
     if not (math.isfinite(number) and number >= 0):
         raise InputError(f"Metric '{info.name}@{text}': {info.parameter} must be a number >= 0, e.g. {info.name}@2.")
     return number
-
-
-#: Relative slack of "within the tolerance": 3 voxels of 0.8 mm are within 2.4 mm although 3 * 0.8 > 2.4 in floats.
-ROUNDING = 1e-9
 
 
 def within(tolerance_mm: float) -> float:

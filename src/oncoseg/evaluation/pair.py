@@ -1,7 +1,7 @@
 """A pair of masks: what every metric is computed from, each part once and on demand.
 
-Counts, borders and distances are found in the smallest box that holds both masks, padded by one
-voxel of background; no number changes by that, and the time follows the tumour instead of the scan.
+Counts, borders and distances are found in the boxes that hold something (`oncoseg.evaluation.islands`);
+no number changes by that, and the time follows the tumours instead of the scan.
 
 Borders: foreground voxels with a face neighbour in the background, where everything outside the
 image is background. Distances: Euclidean, in mm, between voxel centres of two borders, in float64.
@@ -9,7 +9,7 @@ image is background. Distances: Euclidean, in mm, between voxel centres of two b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,12 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncoseg.errors import GridMismatchError, InputError
-from oncoseg.evaluation.lesions import LesionMatch, match_lesions
-from oncoseg.evaluation.surfaces import Surface, border_points, nearest_mm, surface_elements
+from oncoseg.evaluation.calibration import Calibration, measure
+from oncoseg.evaluation.islands import Island, islands
+from oncoseg.evaluation.lesions import MATCH, LesionMatch, Lesions, MatchRule, find_lesions
+from oncoseg.evaluation.regions import Region, chosen_voxels
+from oncoseg.evaluation.surfaces import Points, Surface, border_points, nearest_mm, surface_elements
 from oncoseg.volume import Volume
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Soft = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -97,9 +101,10 @@ class MaskPair:
     Args:
         reference: the experts' mask, bool.
         prediction: the mask to score, bool, on the same grid.
+        probability: what the prediction was made from, in [0, 1] on the same grid; None where there is none.
 
     Raises:
-        InputError: when a mask is not boolean.
+        InputError: when a mask is not boolean, or the probability not of floating point.
         GridMismatchError: when the grids differ.
 
     Example:
@@ -108,30 +113,36 @@ class MaskPair:
         Counts(tp=8, fp=0, fn=0, tn=0)
     """
 
-    def __init__(self, reference: Volume, prediction: Volume) -> None:
+    def __init__(self, reference: Volume, prediction: Volume, probability: Volume | None = None) -> None:
         reference.require_same_grid(prediction, "reference and prediction")
-        self._fill(reference.voxels, prediction.voxels, _axes(reference.affine[:3, :3]))
+        if probability is not None:
+            reference.require_same_grid(probability, "reference and probability")
+        soft = None if probability is None else probability.voxels
+        self._fill(reference.voxels, prediction.voxels, _axes(reference.affine[:3, :3]), soft)
 
     @classmethod
-    def from_arrays(cls, reference: Mask, prediction: Mask, spacing: Sequence[float]) -> MaskPair:
+    def from_arrays(
+        cls, reference: Mask, prediction: Mask, spacing: Sequence[float], *, probability: Soft | None = None
+    ) -> MaskPair:
         """A pair of bare arrays with 2 or 3 axes.
 
         Args:
             reference: bool array.
             prediction: bool array of the same shape.
             spacing: mm per voxel, one positive number per array axis, in array order.
+            probability: array of floats of the same shape, None where there is none.
         """
         if len(spacing) != reference.ndim or not all(np.isfinite(s) and s > 0 for s in spacing):
             raise InputError(f"Spacing must be {reference.ndim} positive numbers in mm; got {tuple(spacing)}.")
-        return cls._of(reference, prediction, np.diag(np.asarray(spacing, dtype=np.float64)))
+        return cls._of(reference, prediction, np.diag(np.asarray(spacing, dtype=np.float64)), probability)
 
     @classmethod
-    def _of(cls, reference: Mask, prediction: Mask, axes: Floats) -> MaskPair:
+    def _of(cls, reference: Mask, prediction: Mask, axes: Floats, probability: Soft | None = None) -> MaskPair:
         pair = cls.__new__(cls)
-        pair._fill(reference, prediction, axes)
+        pair._fill(reference, prediction, axes, probability)
         return pair
 
-    def _fill(self, reference: Mask, prediction: Mask, axes: Floats) -> None:
+    def _fill(self, reference: Mask, prediction: Mask, axes: Floats, probability: Soft | None) -> None:
         for what, mask in (("reference", reference), ("prediction", prediction)):
             if mask.dtype != bool:
                 raise InputError(
@@ -141,7 +152,13 @@ class MaskPair:
             raise InputError(f"Masks have 2 or 3 axes and at least one voxel; got shape {reference.shape}.")
         if reference.shape != prediction.shape:
             raise GridMismatchError(f"Reference has shape {reference.shape}, prediction {prediction.shape}.")
-        self.reference, self.prediction, self.axes = reference, prediction, axes
+        if probability is not None and probability.dtype.kind != "f":
+            raise InputError(f"A probability is an array of floats in [0, 1], got {probability.dtype}.")
+        if probability is not None and probability.shape != reference.shape:
+            raise GridMismatchError(f"Reference has shape {reference.shape}, probability {probability.shape}.")
+        self.reference, self.prediction, self.axes, self.probability = reference, prediction, axes, probability
+        self._matches: dict[MatchRule, LesionMatch] = {}
+        self._calibrations: dict[Region, Calibration | None] = {}
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -160,27 +177,34 @@ class MaskPair:
         return float(np.linalg.norm(ends.reshape(-1, len(self.axes)) @ self.axes.T, axis=1).max())
 
     def slice_at(self, index: int) -> MaskPair:
-        """One slice as a pair in two dimensions.
+        """One slice as a pair in two dimensions, without probability.
 
         Raises:
             InputError: when the pair has no slice axis.
         """
         if self.reference.ndim != 3:
             raise InputError("Only a pair in three dimensions has slices.")
-        return MaskPair._of(self.reference[index], self.prediction[index], self._plane)
+        return MaskPair._of(self.reference[index], self.prediction[index], self.plane_axes)
 
     def crop(self, window: Sequence[slice]) -> MaskPair:
-        """The part inside a window of index ranges; where it reaches beyond the image there is background."""
+        """The part inside a window of index ranges, without probability; what lies beyond the image is background."""
         masks = [_cut_out(mask, window) for mask in (self.reference, self.prediction)]
         return MaskPair._of(masks[0], masks[1], self.axes)
 
     @cached_property
+    def islands(self) -> list[Island]:
+        """The boxes that hold something, see `oncoseg.evaluation.islands.islands`."""
+        return islands(self.reference, self.prediction)
+
+    @cached_property
     def counts(self) -> Counts:
         """Voxels by agreement over the whole array."""
-        reference, prediction = self._crop
-        both = int(np.count_nonzero(reference & prediction))
-        fn = int(np.count_nonzero(reference)) - both
-        fp = int(np.count_nonzero(prediction)) - both
+        both = fn = fp = 0
+        for island in self.islands:
+            common = int(np.count_nonzero(island.reference & island.prediction))
+            both += common
+            fn += int(np.count_nonzero(island.reference)) - common
+            fp += int(np.count_nonzero(island.prediction)) - common
         return Counts(tp=both, fp=fp, fn=fn, tn=self.reference.size - both - fp - fn)
 
     @property
@@ -193,15 +217,21 @@ class MaskPair:
         """Mean position of each mask's voxels relative to a common origin, in mm; None when one is empty."""
         if self.emptiness:
             return None
-        reference, prediction = (np.argwhere(mask).mean(axis=0) @ self.axes.T for mask in self._crop)
+        bodies = (self.lesions.reference, self.lesions.prediction)
+        reference, prediction = (self.axes @ np.average(b.centres, axis=0, weights=b.voxels) for b in bodies)
         return reference, prediction
+
+    @cached_property
+    def borders(self) -> tuple[Points, Points]:
+        """Border voxels of both masks: indices in the image, shape (n, axes)."""
+        return self._gathered(border_points)
 
     @cached_property
     def distances(self) -> Distances | None:
         """Distances between the two borders, both directions; None when a mask is empty."""
         if self.emptiness:
             return None
-        reference, prediction = (border_points(mask) for mask in self._crop)
+        reference, prediction = self.borders
         return Distances(
             nearest_mm(reference, prediction, axes=self.axes), nearest_mm(prediction, reference, axes=self.axes)
         )
@@ -215,8 +245,12 @@ class MaskPair:
         """
         if self.emptiness:
             return None
-        surfaces: list[Surface] = [surface_elements(mask, self.axes) for mask in self._crop]
-        reference, prediction = surfaces
+        found: list[list[Surface]] = [[], []]
+        for island in self.islands:
+            for side, mask in zip(found, (island.reference, island.prediction), strict=True):
+                points, areas = surface_elements(mask, self.axes)
+                side.append(Surface(points + np.array(island.start), areas))
+        reference, prediction = (Surface(*map(np.concatenate, zip(*side, strict=True))) for side in found)
         return ElementDistances(
             nearest_mm(reference.points, prediction.points, axes=self.axes),
             nearest_mm(prediction.points, reference.points, axes=self.axes),
@@ -225,46 +259,47 @@ class MaskPair:
         )
 
     @cached_property
-    def lesions(self) -> LesionMatch:
-        """Connected components of both masks and which belong together."""
-        return match_lesions(*self._crop)
+    def lesions(self) -> Lesions:
+        """Connected components of both masks and where they overlap."""
+        return find_lesions(self.islands, self.axes)
+
+    def matched(self, rule: MatchRule = MATCH) -> LesionMatch:
+        """Which lesions belong together by a rule; found once."""
+        if rule not in self._matches:
+            self._matches[rule] = self.lesions.match(rule)
+        return self._matches[rule]
+
+    def calibration(self, region: Region) -> Calibration | None:
+        """How the probability agrees with the reference in a region; found once.
+
+        Returns:
+            None without a probability, or where the region is not defined.
+
+        Raises:
+            InputError: when the probability leaves [0, 1] or is not finite.
+        """
+        if region not in self._calibrations:
+            voxels = None if self.probability is None else chosen_voxels(self, region)
+            self._calibrations[region] = None if voxels is None else measure(*voxels)
+        return self._calibrations[region]
+
+    def _gathered(self, of: Callable[[Mask], Points]) -> tuple[Points, Points]:
+        """Points of both masks from all islands, as indices in the image."""
+        none = [np.zeros((0, self.reference.ndim), dtype=np.int64)]
+        first = none + [of(island.reference) + np.array(island.start) for island in self.islands]
+        second = none + [of(island.prediction) + np.array(island.start) for island in self.islands]
+        return np.concatenate(first), np.concatenate(second)
 
     @cached_property
-    def _plane(self) -> Floats:
-        """Steps within a slice."""
-        return _axes(self.axes[:, 1:])
-
-    @cached_property
-    def _crop(self) -> tuple[Mask, Mask]:
-        """Both masks in their common bounding box, padded by one voxel of background."""
-        boxes = [box for box in (extent(self.reference), extent(self.prediction)) if box is not None]
-        if not boxes:
-            nothing = np.zeros((1,) * self.reference.ndim, dtype=bool)
-            return nothing, nothing
-        union = tuple(slice(min(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*boxes, strict=True))
-        return np.pad(self.reference[union], 1), np.pad(self.prediction[union], 1)
+    def plane_axes(self) -> Floats:
+        """Steps in mm within a slice, as columns of a square matrix; in 2D all of them."""
+        return self.axes if self.reference.ndim == 2 else _axes(self.axes[:, 1:])
 
 
 def _cut_out(mask: Mask, window: Sequence[slice]) -> Mask:
     inside = tuple(slice(max(w.start, 0), min(w.stop, n)) for w, n in zip(window, mask.shape, strict=True))
     beyond = [(i.start - w.start, w.stop - i.stop) for i, w in zip(inside, window, strict=True)]
     return np.pad(mask[inside], beyond) if any(map(any, beyond)) else mask[inside]
-
-
-def extent(mask: Mask) -> list[tuple[int, int]] | None:
-    """First and one-past-last foreground index per axis; None when there is no foreground."""
-    found: dict[int, tuple[int, int]] = {}
-    # The axis with the longest stride first: whole slabs of memory are ruled out before the fine search.
-    order = sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis]))
-    box = mask.transpose(order)
-    for position, axis in enumerate(order):
-        others = tuple(a for a in range(mask.ndim) if a != position)
-        hits = np.flatnonzero(box.any(axis=others))
-        if not hits.size:
-            return None
-        found[axis] = (int(hits[0]), int(hits[-1]) + 1)
-        box = box[(slice(None),) * position + (slice(*found[axis]),)]
-    return [found[axis] for axis in range(mask.ndim)]
 
 
 def _axes(columns: Floats) -> Floats:

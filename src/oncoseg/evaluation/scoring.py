@@ -64,10 +64,10 @@ def metric(name: str) -> Metric:
     """
     base, at, parameter = name.partition("@")
     module = registry.load("metrics", base)
-    if hasattr(module, "build"):
-        if not parameter:
-            raise InputError(f"Metric '{name}' needs its {module.INFO.parameter}: write {base}@2.")
+    if parameter and hasattr(module, "build"):
         return cast("Metric", module.build(parameter))
+    if not hasattr(module, "METRIC") or (at and hasattr(module, "build")):
+        raise InputError(f"Metric '{name}' needs its {module.INFO.parameter}: write {base}@{module.INFO.example}.")
     if at:
         raise InputError(f"Metric '{base}' takes no parameter; write '{base}' instead of '{name}'.")
     return cast("Metric", module.METRIC)

@@ -15,6 +15,9 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Points = NDArray[np.int64]
 
+#: Relative slack of "within a distance": 3 voxels of 0.8 mm are within 2.4 mm although 3 * 0.8 > 2.4 in floats.
+ROUNDING = 1e-9
+
 
 class Surface(NamedTuple):
     """Elements of a surface: grid positions (n, axes), half a voxel before their centre, and areas (n)."""
@@ -120,3 +123,71 @@ def _by_transform(points: Points, occupied: Mask, spacing: Floats) -> Points:
     nearest = distance_transform_edt(~occupied, sampling=spacing, return_distances=False, return_indices=True)
     steps: Points = points - nearest[(slice(None), *points.T)].T
     return steps
+
+
+#: Above this many writes a distance transform is quicker than a ball round every point.
+_MANY_WRITES = 50_000_000
+
+
+def near_points(points: Points, shape: tuple[int, ...], *, radius_mm: float, axes: Floats) -> Mask:
+    """Which voxels lie within a distance of the nearest of some points.
+
+    Args:
+        points: indices (n, axes) inside the array.
+        shape: of the array.
+        radius_mm: a distance equal to it counts as near.
+        axes: square matrix whose columns are the steps of the array axes in mm.
+
+    Returns:
+        Bool array of `shape`; all False without points.
+    """
+    # The distance of the voxel planes along an axis says how far a ball reaches along it.
+    reach = [int(radius_mm * (1 + ROUNDING) * np.linalg.norm(row)) for row in np.linalg.inv(axes)]
+    offsets = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij"), axis=-1)
+    offsets = offsets.reshape(-1, len(axes))
+    offsets = offsets[((offsets @ axes.T) ** 2).sum(axis=1) <= (radius_mm * (1 + ROUNDING)) ** 2]
+    if len(offsets) * len(points) > _MANY_WRITES and not np.any(axes - np.diag(np.diag(axes))):
+        return _near_by_transform(points, shape, radius_mm=radius_mm, axes=axes)
+    padded = tuple(n + 2 * r for n, r in zip(shape, reach, strict=True))
+    near = np.zeros(padded, dtype=bool)
+    flat, places = near.reshape(-1), np.ravel_multi_index(tuple((points + reach).T), padded)
+    strides = np.array([int(np.prod(padded[axis + 1 :])) for axis in range(len(shape))])
+    for step in (offsets @ strides).tolist():
+        flat[places + step] = True
+    return near[tuple(slice(r, r + n) for r, n in zip(reach, shape, strict=True))]
+
+
+def _near_by_transform(points: Points, shape: tuple[int, ...], *, radius_mm: float, axes: Floats) -> Mask:
+    from scipy.ndimage import distance_transform_edt
+
+    away = np.ones(shape, dtype=bool)
+    away[tuple(points.T)] = False
+    near: Mask = distance_transform_edt(away, sampling=np.diag(axes)) <= radius_mm * (1 + ROUNDING)
+    return near
+
+
+def outline(mask: Mask) -> Mask:
+    """Voxels with one of four neighbours of their slice in the background.
+
+    Args:
+        mask: bool array with 2 or 3 axes whose outermost layer is background.
+    """
+    inside = mask.copy()
+    for axis in (-2, -1):
+        inside &= np.roll(mask, 1, axis=axis) & np.roll(mask, -1, axis=axis)
+    return mask & ~inside
+
+
+def near_in_slices(mask: Mask, *, radius_mm: float, axes: Floats) -> Mask:
+    """Voxels within a distance of a mask's voxel of the same slice.
+
+    Args:
+        mask: bool array with 2 or 3 axes, the last two of a slice.
+        radius_mm: a distance equal to it counts as near.
+        axes: steps within a slice in mm, as columns of a square matrix.
+    """
+    if radius_mm == 0:
+        return mask
+    slices = mask.reshape(-1, *mask.shape[-2:])
+    near = [near_points(np.argwhere(one), one.shape, radius_mm=radius_mm, axes=axes) for one in slices]
+    return np.stack(near).reshape(mask.shape)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from oncoseg.contracts import Measured
-from oncoseg.evaluation.metric import LENGTH, MetricInfo, PairMetric
+from oncoseg.evaluation.lesions import LesionMatch
+from oncoseg.evaluation.metric import LENGTH, MATCHING, MetricInfo, PairMetric, lesion_metric
 from oncoseg.evaluation.pair import MaskPair
 
 INFO = MetricInfo(
@@ -12,13 +13,23 @@ INFO = MetricInfo(
     False,
     "Number of predicted lesions without a match in the scan; defined for every pair.",
     bounds=LENGTH,
+    parameter=MATCHING,
+    example="iou0.1",
 )
 
 
-def false_lesions(pair: MaskPair) -> Measured:
+def build(parameter: str) -> PairMetric:
+    """The metric under a matching rule, `iou0.1` or `centre10` (mm).
+
+    Raises:
+        InputError: for a rule that is not known.
+    """
+    return lesion_metric(INFO, false_lesions, parameter)
+
+
+def false_lesions(pair: MaskPair, lesions: LesionMatch) -> Measured:
     """Number of predicted lesions without a match, at least 0; never undefined."""
-    lesions = pair.lesions
     return Measured(float(lesions.predictions - lesions.found))
 
 
-METRIC = PairMetric(INFO, false_lesions)
+METRIC = lesion_metric(INFO, false_lesions)

@@ -1,23 +1,34 @@
-"""Share of predicted lesions that are real, by IoU of at least 0.5."""
+"""Share of predicted lesions that are real."""
 
 from __future__ import annotations
 
 from oncoseg.contracts import Measured
-from oncoseg.evaluation.metric import MetricInfo, PairMetric, ratio
+from oncoseg.evaluation.lesions import LesionMatch
+from oncoseg.evaluation.metric import MATCHING, MetricInfo, PairMetric, lesion_metric, ratio
 from oncoseg.evaluation.pair import MaskPair
 
 INFO = MetricInfo(
     "lesion_precision",
     "",
     True,
-    "Share of predicted lesions matched with IoU of at least 0.5; undefined when the prediction is empty.",
+    "Share of predicted lesions that are matched; undefined when the prediction is empty.",
+    parameter=MATCHING,
+    example="iou0.1",
 )
 
 
-def lesion_precision(pair: MaskPair) -> Measured:
+def build(parameter: str) -> PairMetric:
+    """The metric under a matching rule, `iou0.1` or `centre10` (mm).
+
+    Raises:
+        InputError: for a rule that is not known.
+    """
+    return lesion_metric(INFO, lesion_precision, parameter)
+
+
+def lesion_precision(pair: MaskPair, lesions: LesionMatch) -> Measured:
     """Found lesions / predicted lesions, in [0, 1]; 0 when the reference is empty, None when the prediction is."""
-    lesions = pair.lesions
     return ratio(lesions.found, lesions.predictions, pair.emptiness)
 
 
-METRIC = PairMetric(INFO, lesion_precision)
+METRIC = lesion_metric(INFO, lesion_precision)

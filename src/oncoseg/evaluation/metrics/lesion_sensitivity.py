@@ -1,23 +1,34 @@
-"""Share of lesions found, by IoU of at least 0.5."""
+"""Share of lesions found."""
 
 from __future__ import annotations
 
 from oncoseg.contracts import Measured
-from oncoseg.evaluation.metric import MetricInfo, PairMetric, ratio
+from oncoseg.evaluation.lesions import LesionMatch
+from oncoseg.evaluation.metric import MATCHING, MetricInfo, PairMetric, lesion_metric, ratio
 from oncoseg.evaluation.pair import MaskPair
 
 INFO = MetricInfo(
     "lesion_sensitivity",
     "",
     True,
-    "Share of reference lesions matched with IoU of at least 0.5; undefined when the reference is empty.",
+    "Share of reference lesions that are matched; undefined when the reference is empty.",
+    parameter=MATCHING,
+    example="iou0.1",
 )
 
 
-def lesion_sensitivity(pair: MaskPair) -> Measured:
+def build(parameter: str) -> PairMetric:
+    """The metric under a matching rule, `iou0.1` or `centre10` (mm).
+
+    Raises:
+        InputError: for a rule that is not known.
+    """
+    return lesion_metric(INFO, lesion_sensitivity, parameter)
+
+
+def lesion_sensitivity(pair: MaskPair, lesions: LesionMatch) -> Measured:
     """Found lesions / reference lesions, in [0, 1]; 0 when the prediction is empty, None when the reference is."""
-    lesions = pair.lesions
     return ratio(lesions.found, lesions.references, pair.emptiness)
 
 
-METRIC = PairMetric(INFO, lesion_sensitivity)
+METRIC = lesion_metric(INFO, lesion_sensitivity)

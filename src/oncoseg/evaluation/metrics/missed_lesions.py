@@ -1,0 +1,35 @@
+"""Reference lesions that no prediction matches."""
+
+from __future__ import annotations
+
+from oncoseg.contracts import Measured
+from oncoseg.evaluation.lesions import LesionMatch
+from oncoseg.evaluation.metric import LENGTH, MATCHING, MetricInfo, PairMetric, lesion_metric
+from oncoseg.evaluation.pair import MaskPair
+
+INFO = MetricInfo(
+    "missed_lesions",
+    "",
+    False,
+    "Number of reference lesions without a match in the scan; defined for every pair.",
+    bounds=LENGTH,
+    parameter=MATCHING,
+    example="iou0.1",
+)
+
+
+def build(parameter: str) -> PairMetric:
+    """The metric under a matching rule, `iou0.1` or `centre10` (mm).
+
+    Raises:
+        InputError: for a rule that is not known.
+    """
+    return lesion_metric(INFO, missed_lesions, parameter)
+
+
+def missed_lesions(pair: MaskPair, lesions: LesionMatch) -> Measured:
+    """Number of reference lesions without a match, at least 0; never undefined."""
+    return Measured(float(lesions.references - lesions.found))
+
+
+METRIC = lesion_metric(INFO, missed_lesions)
