@@ -164,7 +164,9 @@ def test_only_an_rtstruct_can_be_added_to(axial, mock, written):
 
 def test_masks_on_another_grid_are_refused(axial, mock, tmp_path):
     mock.write_ct(tmp_path / "ct", axial)
-    moved = Volume(axial.voxels > 0, axial.affine + [[0, 0, 0, 5], *np.zeros((3, 4))])
+    affine = axial.affine.copy()
+    affine[0, 3] += 5
+    moved = Volume(axial.voxels > 0, affine)
     with pytest.raises(GridMismatchError, match="ROI 'GTV'"):
         rtstruct([Structure("GTV", moved, "GTV")], open_reference(tmp_path / "ct"), MODEL)
 

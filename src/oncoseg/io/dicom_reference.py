@@ -106,3 +106,15 @@ def identified_like(made: Dataset, reference: Reference, texts: Sequence[str] = 
 def character_set(texts: Sequence[str]) -> str:
     """ISO_IR 100 (Latin-1), which every system reads, or ISO_IR 192 (UTF-8) where that is not enough."""
     return "ISO_IR 100" if all(text.isascii() for text in texts) else "ISO_IR 192"
+
+
+def complete(reference: Reference) -> list[Dataset]:
+    """Copies of the slices in which elements that DICOM demands, even empty ones, are there."""
+    made = []
+    for source in reference.datasets:
+        copied = Dataset(source)
+        for keyword in (*_PATIENT, *_STUDY):
+            # As text: names keep the bytes of their own character set otherwise.
+            setattr(copied, keyword, str(source.get(keyword, "") or ""))
+        made.append(copied)
+    return made
