@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ RESAMPLES = 9_999
 LEVEL = 0.95
 #: Below this many patients an interval of the mean is too narrow (coverage .92-.94 at 30-50, .88 at 15).
 FEW = 50
+
+#: Relative difference below which values are equal.
+_SAME = 64 * float(np.finfo(np.float64).eps)
 
 ONE_CASE, NO_SPREAD, NO_VALUE = "one_case", "no_spread", "no_value"
 
@@ -97,8 +101,8 @@ def summarise(
     if not all(math.isfinite(v) for v, _ in defined):
         raise InputError("A score is NaN or infinite; undefined scores are None with a reason.")
     undefined = Counter(r or "undefined" for v, r in zip(values, causes, strict=True) if v is None)
-    means = _by_patient(defined)
-    interval, t_interval = mean_interval(means, seed=seed, level=level), _t_interval(means, level)
+    means = by_patient(defined)
+    interval, parametric = mean_interval(means, seed=seed, level=level), t_interval(means, level)
     return Summary(
         n=len(defined),
         patients=means.size,
@@ -108,9 +112,9 @@ def summarise(
         sd=float(means.std(ddof=1)) if means.size > 1 else None,
         low=interval[0] if interval else None,
         high=interval[1] if interval else None,
-        t_low=t_interval[0] if t_interval else None,
-        t_high=t_interval[1] if t_interval else None,
-        reason=_no_interval(means),
+        t_low=parametric[0] if parametric else None,
+        t_high=parametric[1] if parametric else None,
+        reason=no_interval(means),
         few=means.size < FEW,
         level=level,
     )
@@ -179,34 +183,91 @@ def compare(
     both = [(case, a, b) for case in shared if (a := first[case]) is not None and (b := second[case]) is not None]
     names = [patients[case] if patients else case for case, _, _ in both]
     values = [a - b for _, a, b in both]
-    differences = _by_patient(list(zip(values, names, strict=True)))
-    reason = _no_interval(differences)
+    differences = by_patient(list(zip(values, names, strict=True)))
+    reason = no_interval(differences)
     # Equal differences are no obstacle for ranks, but without any difference there is nothing to test.
     if reason == NO_SPREAD and differences.any():
         reason = None
-    exact = reason is None and differences.size <= EXACT_BELOW and _untied(differences)
-    test = f"Wilcoxon signed-rank, two-sided, zeros split, {'exact' if exact else 'normal approximation'}"
-    outcome = None
-    if reason is None:
-        outcome = stats.wilcoxon(differences, zero_method="zsplit", method="exact" if exact else "approx")
+    outcome = signed_rank(differences)
     return Comparison(
         difference=summarise(values, patients=names, seed=seed),
         left_out=len(set(first) | set(second)) - len(both),
-        statistic=float(outcome.statistic) if outcome else None,
-        p=float(outcome.pvalue) if outcome else None,
-        test=test,
-        effect=_rank_biserial(differences) if outcome else None,
+        statistic=outcome.statistic if reason is None else None,
+        p=outcome.p if reason is None else None,
+        test=outcome.variant,
+        effect=rank_biserial(differences) if reason is None else None,
         reason=reason,
     )
 
 
 #: Up to this many patients without ties or zeros, the exact distribution of the signed-rank statistic is used.
 EXACT_BELOW = 50
+Zeros = Literal["zsplit", "pratt", "wilcox"]
+_ZEROS = {"zsplit": "zeros split", "pratt": "zeros by Pratt", "wilcox": "zeros dropped"}
+
+
+@dataclass(frozen=True)
+class SignedRank:
+    """Outcome of a Wilcoxon signed-rank test: statistic and p, None without any difference; `variant` names it."""
+
+    statistic: float | None
+    p: float | None
+    variant: str
+
+
+def signed_rank(differences: Floats, *, zeros: Zeros = "zsplit") -> SignedRank:
+    """Two-sided Wilcoxon signed-rank test of one difference a patient.
+
+    Exact up to 50 untied differences without zeros, else the normal approximation with correction for ties and
+    without one for continuity.
+
+    Args:
+        differences: one a patient.
+        zeros: `zsplit` gives half of the zeros' ranks to each side (Demšar 2006), `pratt` ranks and then drops them,
+            `wilcox` drops them first. They give different p, so the variant is named.
+    """
+    exact = bool(differences.size) and differences.size <= EXACT_BELOW and _untied(differences)
+    variant = f"Wilcoxon signed-rank, two-sided, {_ZEROS[zeros]}, {'exact' if exact else 'normal approximation'}"
+    if not differences.any():
+        return SignedRank(None, None, variant)
+    outcome = stats.wilcoxon(differences, zero_method=zeros, method="exact" if exact else "approx")
+    return SignedRank(float(outcome.statistic), float(outcome.pvalue), variant)
+
+
+@dataclass(frozen=True)
+class Median:
+    """A median with its percentile bootstrap interval; `warning` says when to distrust it, "" otherwise."""
+
+    n: int
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str | None
+    warning: str
+
+
+def median_of(values: Floats, *, seed: int = 0, level: float = LEVEL) -> Median:
+    """Median and percentile bootstrap interval; the basic bootstrap fails for medians and is not offered.
+
+    Measured coverage of a nominal 95 % interval on Dice-like values: .93-.95 from 15 patients on, against .74-.86 of
+    the basic bootstrap.
+
+    Returns:
+        `value` None for no values; `low` and `high` None with a reason for fewer than two values or no spread.
+    """
+    reason = no_interval(values)
+    warning = f"n < {FEW}: the interval of a median is unreliable" if 1 < values.size < FEW else ""
+    if reason:
+        middle = float(np.median(values)) if values.size else None
+        return Median(values.size, middle, None, None, reason, warning)
+    drawn = np.random.default_rng(seed).integers(0, values.size, (RESAMPLES, values.size))
+    low, high = np.quantile(np.median(values[drawn], axis=1), [(1 - level) / 2, (1 + level) / 2])
+    return Median(values.size, float(np.median(values)), float(low), float(high), None, warning)
 
 
 def mean_interval(values: Floats, *, seed: int = 0, level: float = LEVEL) -> tuple[float, float] | None:
     """BCa bootstrap interval of the mean; None for fewer than two values or values without spread."""
-    if _no_interval(values):
+    if no_interval(values):
         return None
     with warnings.catch_warnings():
         # Asked for below: a degenerate resample distribution comes back as NaN and is answered with None.
@@ -225,23 +286,26 @@ def mean_interval(values: Floats, *, seed: int = 0, level: float = LEVEL) -> tup
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
-def _t_interval(values: Floats, level: float) -> tuple[float, float] | None:
-    if _no_interval(values):
+def t_interval(values: Floats, level: float = LEVEL) -> tuple[float, float] | None:
+    """Student's t interval of the mean; None for fewer than two values or values without spread."""
+    if no_interval(values):
         return None
     half = float(stats.t.ppf((1 + level) / 2, values.size - 1) * stats.sem(values))
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def _no_interval(values: Floats) -> str | None:
+def no_interval(values: Floats) -> str | None:
+    """Why values have no interval: `no_value`, `one_case`, `no_spread`; None when they have one."""
     if not values.size:
         return NO_VALUE
     if values.size == 1:
         return ONE_CASE
     # Equal numbers that went through a mean differ in the last bits.
-    return NO_SPREAD if np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())) else None
+    return NO_SPREAD if np.ptp(values) <= _SAME * max(1.0, float(np.abs(values).max())) else None
 
 
-def _by_patient(values: Sequence[tuple[float, str]]) -> Floats:
+def by_patient(values: Sequence[tuple[float, str]]) -> Floats:
+    """(value, patient) -> one mean a patient, in the order in which patients appear."""
     grouped: dict[str, list[float]] = {}
     for value, patient in values:
         grouped.setdefault(patient, []).append(value)
@@ -253,6 +317,7 @@ def _untied(differences: Floats) -> bool:
     return bool(sizes.all()) and np.unique(sizes).size == sizes.size
 
 
-def _rank_biserial(differences: Floats) -> float:
+def rank_biserial(differences: Floats) -> float:
+    """Matched-pairs rank-biserial correlation in [-1, 1]; needs one difference that is not zero (Kerby 2014)."""
     ranks = stats.rankdata(np.abs(differences))
     return float((ranks * np.sign(differences)).sum() / ranks.sum())
