@@ -24,6 +24,7 @@ from oncoseg.experiments.predicting import Predictor, Scored, Shown, read_by_peo
 from oncoseg.experiments.provenance import Clock, provenance, without_folders
 from oncoseg.experiments.readers import INFO as READER_INFO
 from oncoseg.experiments.sides import chosen_entries
+from oncoseg.experiments.slice_cases import told_of_leak
 from oncoseg.experiments.specs import DatasetSpec, ModelSpec
 from oncoseg.experiments.store import (
     COSTS,
@@ -253,6 +254,7 @@ def _record(
             *(f"{info.title}: {sentence}" for sentence in told),
             *(f"{info.title}: {sentence}" for sentence in (*_told(model), *_on_structures(model, cell.dataset))),
             *_left_out(work.dataset),
+            *told_of_leak(work.dataset, identity.sides.train, identity.sides.test),
         ],
         provenance=provenance(clock, hashes=hashes, seeds={"cell": cell.seed, "split": cell.dataset.split.seed}),
         parameters_built=_parameters(model),

@@ -16,6 +16,7 @@ from oncoseg.case import TUMOUR
 from oncoseg.contracts import AnySimulator, Dataset, Model, ModelInfo, Simulator, SimulatorInfo, choose_variant
 from oncoseg.errors import ConfigError, suggest
 from oncoseg.experiments.lungs import WithLungs
+from oncoseg.experiments.slice_cases import SlicesAsCases
 
 #: Name of the simulator that makes no prompt.
 NO_PROMPT = "none"
@@ -31,6 +32,8 @@ class SplitSpec:
         folds: cross-validation with that many folds in place of `test`; 0 for one split.
         seed: of the draw.
         file: a split file in place of all of that, see `experiments.splits`.
+        unit: what is drawn: a `patient`; or a `slice`, which puts patients on both sides, for studies that did so,
+            see `oncoseg.experiments.slice_cases`.
     """
 
     test: float | Literal["all"] = "all"
@@ -38,6 +41,7 @@ class SplitSpec:
     folds: int = 0
     seed: int = 0
     file: Path | None = None
+    unit: Literal["patient", "slice"] = "patient"
 
     def __post_init__(self) -> None:
         if self.test != "all" and not 0 < self.test < 1:
@@ -95,7 +99,8 @@ class DatasetSpec:
     def open(self) -> Dataset:
         """Make the data set; raises what its `build` raises, and ConfigError for an unknown option."""
         dataset: Dataset = _build(registry.load("datasets", self.use), f"data set {self.use}", options=self.options)
-        return dataset if self.lungs is None else WithLungs(dataset, self.lungs)
+        dataset = dataset if self.lungs is None else WithLungs(dataset, self.lungs)
+        return SlicesAsCases(dataset, self.roi) if self.split.unit == "slice" else dataset
 
 
 @dataclass(frozen=True)
