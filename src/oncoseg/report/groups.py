@@ -251,7 +251,7 @@ def on_common_cases(curves: Mapping[str, Mapping[float, Entrant]]) -> dict[str, 
 
 def label_cells(results: Iterable[CellResult]) -> dict[str, str]:
     """Cell key -> label of its entrant; equal labels of different models get a piece of their key."""
-    identities = {cell.record.key: (_short_label(cell.record), _identity(cell.record)) for cell in results}
+    identities = {cell.record.key: (_short_label(cell.record), model_identity(cell.record)) for cell in results}
     holders: defaultdict[str, set[str]] = defaultdict(set)
     for label, identity in identities.values():
         holders[label].add(identity)
@@ -367,13 +367,23 @@ def _same_data(a: GroupKey, b: GroupKey) -> bool:
 
 
 def _short_label(record: CellRecord) -> str:
-    name = record.model
-    if record.variant and not name.endswith(f".{record.variant}"):
-        name = f"{name}.{record.variant}"
+    name = model_label(record)
     name = f"{name}, trained on {record.source}" if record.source else name
     return f"{name} ({record.fraction:.0%} of training)" if record.fraction < 1 else name
 
 
-def _identity(record: CellRecord) -> str:
-    rest = {k: v for k, v in record.configuration.items() if k not in _NOT_THE_MODEL}
+def model_label(record: CellRecord) -> str:
+    """Name of a model with its variant."""
+    whole = not record.variant or record.model.endswith(f".{record.variant}")
+    return record.model if whole else f"{record.model}.{record.variant}"
+
+
+def model_identity(record: CellRecord, without: Collection[str] = ()) -> str:
+    """Key of what a model is, wherever it was tried: its code, options, weights and training.
+
+    Args:
+        record: of a cell.
+        without: further parts of the configuration that do not count, e.g. `source`.
+    """
+    rest = {k: v for k, v in record.configuration.items() if k not in {*_NOT_THE_MODEL, *without}}
     return content_key([record.model, record.variant, record.fraction, record.trained_here, rest])

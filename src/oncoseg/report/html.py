@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from oncoseg.evaluation.protocol import protocol
 from oncoseg.evaluation.statistics import FEW
 from oncoseg.experiments.store import CellResult, read_run
 from oncoseg.files import write_text
-from oncoseg.report import degradation, downloads, figures, interaction, plots, statements, tables
+from oncoseg.report import ablation, degradation, downloads, figures, interaction, plots, statements, tables, transfer
 from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.groups import LEVEL_WORDS, PRIMARY, Entrant, Group, by_dataset, ledger_words, make_groups
 from oncoseg.report.pictures import Strip, gallery
@@ -117,6 +117,8 @@ def render(results: Sequence[CellResult], plan: Plan, *, title: str) -> str:
         shows=statements.what_it_shows(groups),
         cannot=statements.what_it_cannot_show(results, groups, plan),
         datasets=parts,
+        transfer=transfer.transfer_table(groups),
+        ablations=ablation.ablation_tables(groups),
         costs=tables.cost_rows(groups),
         curves=[(c, plot) for c, plot in curves if plot is not None],
         plan=plan,
@@ -140,7 +142,7 @@ def _dataset_part(groups: list[Group], position: int) -> DatasetPart:
     info = some.record.dataset_info
     key = groups[0].key
     strips, left_out = gallery(groups)
-    worse = degradation.worse_prompts(groups)
+    worse, silent = degradation.worse_prompts(groups), interaction.unprompted(groups)
     wanted = (("licence", "licence"), ("modality", "modality"), ("doi", "DOI"))
     return DatasetPart(
         name=key.dataset,
@@ -148,18 +150,18 @@ def _dataset_part(groups: list[Group], position: int) -> DatasetPart:
         title=str(info.get("title") or key.dataset),
         synthetic=bool(info.get("synthetic")),
         facts=[("mask", key.roi), *((word, str(info[k])) for k, word in wanted if info.get(k))],
-        groups=[_group_part(g, worse) for g in groups],
+        groups=[_group_part(g, worse, silent) for g in groups],
         degradations=degradation.degradations(groups, f"dataset-{position}"),
         strips=strips,
         strips_left_out=left_out,
     )
 
 
-def _group_part(group: Group, worse: Collection[str]) -> GroupPart:
+def _group_part(group: Group, worse: Collection[str], silent: Mapping[str, Entrant]) -> GroupPart:
     rows = tables.leaderboard(group)
     entrants = group.entrants or group.humans
     patients = [r.primary.patients for r in rows]
-    drawn = [interaction.rounds_plot(group), plots.case_plot(group, rows)]
+    drawn = [interaction.rounds_plot(group, silent), plots.case_plot(group, rows)]
     if not group.key.jitter_mm and group.key.prompt not in worse:
         # Worse prompts have the degradation curve; their other plots would repeat those of the exact ones.
         drawn += [plots.volume_plot(group, rows), plots.cost_plot(group)]
@@ -251,6 +253,8 @@ def _downloads(results: Sequence[CellResult], groups: Sequence[Group]) -> list[D
         "leaderboard.csv": downloads.leaderboard_csv(groups),
         "structures.csv": downloads.structures_csv(groups),
         "rounds.csv": downloads.dicts_csv(interaction.rows(results)),
+        "transfer.csv": downloads.dicts_csv(transfer.transfer_rows(groups)),
+        "ablation.csv": downloads.dicts_csv(ablation.ablation_rows(groups)),
         "degradation.csv": downloads.dicts_csv(degradation.rows(by_dataset(groups))),
         "cost.csv": downloads.rows_csv(tables.cost_rows(groups)),
         "undefined.csv": downloads.rows_csv(tables.undefined_rows(groups)),

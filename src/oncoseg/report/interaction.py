@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from oncoseg.evaluation.interactive import AREA, CLICKS, FAILURE, TARGETS
@@ -12,32 +12,59 @@ from oncoseg.evaluation.statistics import Summary
 from oncoseg.experiments.store import CellResult
 from oncoseg.report import figures
 from oncoseg.report.estimates import summary_of, summary_of_cases
-from oncoseg.report.groups import Entrant, Group, base_case
+from oncoseg.report.groups import PRIMARY, Entrant, Group, base_case, model_identity
 from oncoseg.report.plots import METRIC, Numbers, Plot
 from oncoseg.report.tables import Shown, bounds, named, number
 from oncoseg.score import Round
 
+#: Round of an answer to no prompt at all.
+UNPROMPTED = -1
+_ROUND_WORDS = {UNPROMPTED: "no prompt", 0: "first prompts"}
 
-def rounds_plot(group: Group) -> Plot | None:
-    """Mean Dice after each correction, one line a model; None where nobody corrected."""
+
+def unprompted(groups: Iterable[Group]) -> dict[str, Entrant]:
+    """Model -> what it answers without any prompt, of models that take prompts; by `model_identity`."""
+    return {
+        model_identity(entrant.record): entrant
+        for group in groups
+        for entrant in group.entrants
+        if group.key.prompt in ("", "none") and entrant.record.model_info.get("prompts")
+    }
+
+
+def rounds_plot(group: Group, silent: Mapping[str, Entrant] | None = None) -> Plot | None:
+    """Mean Dice after each correction, one line a model; None where nobody corrected.
+
+    Args:
+        group: whose rounds.
+        silent: `unprompted` of the groups of the same data; a line then begins with the answer to no prompt.
+    """
     held = {e.label: _summaries(e, group.key.roi) for e in group.entrants}
     held = {label: after for label, after in held.items() if after}
     if not held:
         return None
+    for entrant in group.entrants:
+        zero = (silent or {}).get(model_identity(entrant.record))
+        if zero is not None and entrant.label in held and group.key.protocol in zero.protocols:
+            held[entrant.label] = {UNPROMPTED: summary_of(zero, PRIMARY), **held[entrant.label]}
     kinds = {e.label: e.kind for e in group.entrants}
     order = sorted(held, key=lambda label: (kinds[label] == "null", -(held[label][max(held[label])].mean or 0), label))
-    lines = [_line(label, kinds[label], held[label]) for label in order]
     numbers = sorted({n for after in held.values() for n in after})
-    head = ("model", *(f"after {n}" if n else "first prompts" for n in numbers))
+    # Rounds are counted from the first prompts, or, where there are answers to none, from those.
+    origin = min(numbers[0], 0)
+    lines = [_line(label, kinds[label], held[label], origin) for label in order]
+    head = ("model", *(_ROUND_WORDS.get(n, f"after {n}") for n in numbers))
     entrants = {e.label: e for e in group.entrants}
     rows = tuple((named(entrants[label]), *(_shown(held[label].get(n)) for n in numbers)) for label in order)
     caption = (
         "Each correction is placed on the errors of the prediction before it, so this is what a user could reach who "
-        "knows the reference. 0: the first prompts alone. A case that is right stays as it is."
+        "knows the reference. A case that is right stays as it is."
     )
+    caption += " 0: no prompt at all; 1: the first prompts alone." if origin else " 0: the first prompts alone."
     if any(line.low for line in lines) and len(lines) <= figures.BANDS_UP_TO:
         caption += " Band: 95 % interval over patients."
-    svg = figures.curve_plot(lines, METRIC, f"{group.slug}-rounds", x_label="corrections after the first prompts")
+    x_label = "rounds of prompts" if origin else "corrections after the first prompts"
+    svg = figures.curve_plot(lines, METRIC, f"{group.slug}-rounds", x_label=x_label)
     return Plot(svg, caption, Numbers(head, rows))
 
 
@@ -98,11 +125,14 @@ def _summaries(entrant: Entrant, roi: str) -> dict[int, Summary]:
     }
 
 
-def _line(label: str, kind: str, after: dict[int, Summary]) -> figures.Line:
+def _line(label: str, kind: str, after: dict[int, Summary], origin: int) -> figures.Line:
+    """A curve over rounds counted from `origin`."""
     low, high = ([getattr(s, side) for s in after.values()] for side in ("low", "high"))
     banded = None not in low and None not in high
     y = tuple(s.mean or 0.0 for s in after.values())
-    return figures.Line(label, kind, tuple(map(float, after)), y, *((tuple(low), tuple(high)) if banded else ()))
+    return figures.Line(
+        label, kind, tuple(float(n - origin) for n in after), y, *((tuple(low), tuple(high)) if banded else ())
+    )
 
 
 def _shown(summary: Summary | None) -> Shown:
