@@ -32,8 +32,8 @@ KIND_WORDS = {
 }
 _MARKERS = "osD^vPX*"
 #: Stand-ins that become CSS variables of the page.
-_INK, _FAINT, _GRID, _PAPER = "#010203", "#040506", "#070809", "#0a0b0c"
-_VARIABLES = {_INK: "var(--ink)", _FAINT: "var(--faint)", _GRID: "var(--line)", _PAPER: "var(--paper)"}
+INK, FAINT, GRID, PAPER = "#010203", "#040506", "#070809", "#0a0b0c"
+_VARIABLES = {INK: "var(--ink)", FAINT: "var(--faint)", GRID: "var(--line)", PAPER: "var(--paper)"}
 #: Above this many points a cloud is drawn as pixels inside the vector axes.
 RASTERISE_ABOVE = 300
 #: Above this many lines their intervals are left to the table.
@@ -45,9 +45,9 @@ _STYLE: dict[str, Any] = {
     "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 10,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _FAINT,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -55,12 +55,12 @@ _STYLE: dict[str, Any] = {
     "axes.grid": True,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
-    "grid.color": _GRID,
+    "grid.color": GRID,
     "grid.linewidth": 0.7,
-    "xtick.color": _FAINT,
-    "ytick.color": _FAINT,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
     "legend.frameon": False,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -104,7 +104,7 @@ class Bubble:
 def strip_plot(clouds: Sequence[Cloud], metric: str, slug: str) -> str:
     """Every case as a dot, one row a model, with median and quartiles; SVG text."""
 
-    def draw(figure: Figure) -> list[_Tip]:
+    def draw(figure: Figure) -> list[Tip]:
         axes = figure.subplots()
         many = sum(len(c.values) for c in clouds) > RASTERISE_ABOVE
         tips = []
@@ -112,11 +112,11 @@ def strip_plot(clouds: Sequence[Cloud], metric: str, slug: str) -> str:
             y = row + _spread(cloud.values)
             style: dict[str, Any] = {"s": 22 if not many else 12, "alpha": 0.75, "linewidths": 0, "rasterized": many}
             axes.scatter(cloud.values, y, color=KIND_COLOURS[cloud.kind], **style)
-            tips += _tips(axes, cloud.cases, cloud.values, y, cloud.label)
+            tips += tips_of(axes, cloud.cases, cloud.values, y, cloud.label)
             if len(cloud.values) > 4:
                 low, middle, high = np.percentile(cloud.values, [25, 50, 75])
-                axes.plot([low, high], [row, row], color=_INK, linewidth=3, alpha=0.55, solid_capstyle="butt")
-                axes.plot([middle], [row], "|", color=_INK, markersize=17, markeredgewidth=2)
+                axes.plot([low, high], [row, row], color=INK, linewidth=3, alpha=0.55, solid_capstyle="butt")
+                axes.plot([middle], [row], "|", color=INK, markersize=17, markeredgewidth=2)
         axes.set_yticks(range(len(clouds)), [c.label for c in clouds])
         axes.set_ylim(len(clouds) - 0.5, -0.5)
         axes.set_xlim(-0.02, 1.02)
@@ -126,7 +126,7 @@ def strip_plot(clouds: Sequence[Cloud], metric: str, slug: str) -> str:
         _kind_legend(figure, [c.kind for c in clouds])
         return tips
 
-    return _svg(draw, slug, size=(8.2, 1.15 + 0.42 * len(clouds)), alt=f"{metric} of each case, one row a model")
+    return inline_svg(draw, slug, size=(8.2, 1.15 + 0.42 * len(clouds)), alt=f"{metric} of each case, one row a model")
 
 
 def volume_plot(clouds: Sequence[Cloud], metric: str, slug: str) -> str:
@@ -134,14 +134,14 @@ def volume_plot(clouds: Sequence[Cloud], metric: str, slug: str) -> str:
     columns = min(3, len(clouds))
     rows = -(-len(clouds) // columns)
 
-    def draw(figure: Figure) -> list[_Tip]:
+    def draw(figure: Figure) -> list[Tip]:
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         many = sum(len(c.values) for c in clouds) > RASTERISE_ABOVE
         tips = []
         for cloud, axes in zip(clouds, grid.flat, strict=False):
             style: dict[str, Any] = {"s": 16 if not many else 9, "alpha": 0.7, "linewidths": 0, "rasterized": many}
             axes.scatter(cloud.abscissae, cloud.values, color=KIND_COLOURS[cloud.kind], **style)
-            tips += _tips(axes, cloud.cases, cloud.abscissae, cloud.values, cloud.label)
+            tips += tips_of(axes, cloud.cases, cloud.abscissae, cloud.values, cloud.label)
             _running_median(axes, cloud)
             axes.set_title(cloud.label)
         for position, axes in enumerate(grid.flat):
@@ -154,7 +154,7 @@ def volume_plot(clouds: Sequence[Cloud], metric: str, slug: str) -> str:
         figure.supylabel(metric, fontsize=10)
         return tips
 
-    return _svg(
+    return inline_svg(
         draw,
         slug,
         size=(1.0 + 2.4 * columns, 0.7 + 1.9 * rows),
@@ -165,15 +165,15 @@ def volume_plot(clouds: Sequence[Cloud], metric: str, slug: str) -> str:
 def curve_plot(lines: Sequence[Line], metric: str, slug: str, *, x_label: str) -> str:
     """Mean metric against something that was varied, one line a model; SVG text."""
 
-    def draw(figure: Figure) -> list[_Tip]:
+    def draw(figure: Figure) -> list[Tip]:
         axes = figure.subplots()
         tips = []
-        for line, style in zip(lines, _line_styles(lines), strict=True):
+        for line, style in zip(lines, line_styles(lines), strict=True):
             axes.plot(line.x, line.y, label=line.label, markersize=6, linewidth=1.8, **style)
             if line.low and len(lines) <= BANDS_UP_TO:
                 axes.fill_between(line.x, line.low, line.high, color=style["color"], alpha=0.10, linewidth=0)
             names = [f"{x:g}: {number(y)}" for x, y in zip(line.x, line.y, strict=True)]
-            tips += _tips(axes, names, line.x, line.y, line.label)
+            tips += tips_of(axes, names, line.x, line.y, line.label)
         axes.set_xticks(sorted({x for line in lines for x in line.x}))
         axes.set_ylim(0, 1.02)
         axes.set_xlabel(x_label)
@@ -181,13 +181,13 @@ def curve_plot(lines: Sequence[Line], metric: str, slug: str, *, x_label: str) -
         figure.legend(loc="outside right upper", fontsize=9, handlelength=2.6)
         return tips
 
-    return _svg(draw, slug, size=(8.2, 3.6), alt=f"Mean {metric}, one line a model, against: {x_label}")
+    return inline_svg(draw, slug, size=(8.2, 3.6), alt=f"Mean {metric}, one line a model, against: {x_label}")
 
 
 def cost_plot(bubbles: Sequence[Bubble], metric: str, slug: str) -> str:
     """Mean metric against operations (logarithmic), bubble area by parameters, with reference sizes; SVG text."""
 
-    def draw(figure: Figure) -> list[_Tip]:
+    def draw(figure: Figure) -> list[Tip]:
         axes = figure.subplots()
         macs, values = [b.macs for b in bubbles], [b.value for b in bubbles]
         areas = [_area(b.parameters) for b in bubbles]
@@ -202,7 +202,7 @@ def cost_plot(bubbles: Sequence[Bubble], metric: str, slug: str) -> str:
         figure.canvas.draw()
         _place_labels(axes, bubbles, areas)
         handles = [
-            axes.scatter([], [], s=_area(n), facecolors="none", edgecolors=_FAINT, label=magnitude(n).replace(".0", ""))
+            axes.scatter([], [], s=_area(n), facecolors="none", edgecolors=FAINT, label=magnitude(n).replace(".0", ""))
             for n in (10_000_000, 50_000_000, 100_000_000)
         ]
         figure.legend(
@@ -214,9 +214,9 @@ def cost_plot(bubbles: Sequence[Bubble], metric: str, slug: str) -> str:
             handletextpad=1.4,
         )
         notes = [f"{magnitude(b.macs)}MACs, {magnitude(b.parameters)} parameters" for b in bubbles]
-        return [t for b, n in zip(bubbles, notes, strict=True) for t in _tips(axes, [n], [b.macs], [b.value], b.label)]
+        return [t for b, n in zip(bubbles, notes, strict=True) for t in tips_of(axes, [n], [b.macs], [b.value], b.label)]
 
-    return _svg(draw, slug, size=(8.2, 3.9), alt=f"Mean {metric} against operations, bubble area by parameters")
+    return inline_svg(draw, slug, size=(8.2, 3.9), alt=f"Mean {metric} against operations, bubble area by parameters")
 
 
 #: Panels whose differences mean nothing without the zero.
@@ -227,12 +227,12 @@ def training_plot(curves: Mapping[str, Sequence[Line]], x_label: str, slug: str)
     """Training curves, one panel a quantity (losses, validation scores, ...), two in a row; SVG text."""
     rows = -(-len(curves) // 2)
 
-    def draw(figure: Figure) -> list[_Tip]:
+    def draw(figure: Figure) -> list[Tip]:
         panels = figure.subplots(rows, min(2, len(curves)), squeeze=False, sharex=True).ravel()
         for axes in panels[len(curves) :]:
             axes.set_visible(False)
         for axes, (title, lines) in zip(panels, curves.items(), strict=False):
-            for line, style in zip(lines, _line_styles(lines), strict=True):
+            for line, style in zip(lines, line_styles(lines), strict=True):
                 axes.plot(line.x, line.y, label=line.label, linewidth=1.6, markersize=3.5, **style)
             axes.set_title(title)
             axes.set_xlabel(x_label)
@@ -244,14 +244,22 @@ def training_plot(curves: Mapping[str, Sequence[Line]], x_label: str, slug: str)
         return []
 
     names = ", ".join(curves)
-    return _svg(draw, slug, size=(8.2, 0.4 + 2.3 * rows), alt=f"Training curves: {names}")
+    return inline_svg(draw, slug, size=(8.2, 0.4 + 2.3 * rows), alt=f"Training curves: {names}")
 
 
 #: Axes, position in their data, text.
-_Tip = tuple[Any, float, float, str]
+Tip = tuple[Any, float, float, str]
 
 
-def _svg(draw: Callable[[Figure], list[_Tip]], slug: str, *, size: tuple[float, float], alt: str) -> str:
+def inline_svg(draw: Callable[[Figure], list[Tip]], slug: str, *, size: tuple[float, float], alt: str) -> str:
+    """What `draw` draws, as SVG text for the page.
+
+    Args:
+        draw: draws into the figure and returns the points that get a tooltip.
+        slug: distinct within the page.
+        size: inches (width, height); the figure is no wider on the page than 105 pixels an inch.
+        alt: what the figure shows, for those who do not see it.
+    """
     with mpl.rc_context({**_STYLE, "svg.hashsalt": slug}):
         figure = Figure(figsize=size, dpi=72, layout="constrained")
         places = draw(figure)
@@ -260,7 +268,7 @@ def _svg(draw: Callable[[Figure], list[_Tip]], slug: str, *, size: tuple[float, 
     return _inline(stream.getvalue(), slug, alt=alt, hits=_hits(figure, places), size=size)
 
 
-def _hits(figure: Figure, tips: Sequence[_Tip]) -> str:
+def _hits(figure: Figure, tips: Sequence[Tip]) -> str:
     """Transparent circles that carry a browser's own tooltip."""
     if len(tips) > TOOLTIPS_UP_TO:
         return ""
@@ -299,7 +307,8 @@ def _inline(svg: str, slug: str, *, alt: str, hits: str, size: tuple[float, floa
     return svg.strip().replace("<svg", head, 1).removesuffix("</svg>") + hits + "</svg>"
 
 
-def _tips(axes: Any, names: Sequence[str], x: Any, y: Any, label: str) -> list[_Tip]:
+def tips_of(axes: Any, names: Sequence[str], x: Any, y: Any, label: str) -> list[Tip]:
+    """A tooltip for each point of one row or line."""
     return [
         (axes, float(a), float(b), f"{label} · {name}" if name else label)
         for name, a, b in zip(names, x, y, strict=True)
@@ -321,7 +330,7 @@ def _running_median(axes: Any, cloud: Cloud) -> None:
     parts = np.array_split(order, 5)
     x = [float(np.median(np.asarray(cloud.abscissae)[p])) for p in parts]
     y = [float(np.median(np.asarray(cloud.values)[p])) for p in parts]
-    axes.plot(x, y, color=_INK, linewidth=1.6, alpha=0.8)
+    axes.plot(x, y, color=INK, linewidth=1.6, alpha=0.8)
 
 
 def _log_axis(axis: Any, values: Sequence[float], words: Callable[[float], str], margin: float = 0.12) -> None:
@@ -337,7 +346,7 @@ def _log_axis(axis: Any, values: Sequence[float], words: Callable[[float], str],
     axis.set_major_formatter(FuncFormatter(lambda v, _: words(float(f"{v:.6g}"))))
 
 
-def _line_styles(lines: Sequence[Line]) -> list[dict[str, Any]]:
+def line_styles(lines: Sequence[Line]) -> list[dict[str, Any]]:
     """Colour, marker and dash by position, so that no line is told by colour alone; baselines are grey and dashed."""
     styles, drawn = [], 0
     for number_, line in enumerate(lines):
