@@ -164,7 +164,7 @@ def save(figure: PaperFigure, stem: Path, kinds: Sequence[Kind] = KINDS) -> list
 
 def note(figure: Figure, sentences: str) -> None:
     """Write small print under a figure, broken to its width."""
-    width = max(40, int(figure.get_figwidth() * 19))
+    width = max(40, int(figure.get_figwidth() * 16.2))
     figure.supxlabel("\n".join(textwrap.wrap(sentences, width)), fontsize=7.5, color=FAINT, x=0.01, ha="left")
 
 

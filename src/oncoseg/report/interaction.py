@@ -39,7 +39,7 @@ def rounds_plot(group: Group, silent: Mapping[str, Entrant] | None = None) -> Pl
         group: whose rounds.
         silent: `unprompted` of the groups of the same data; a line then begins with the answer to no prompt.
     """
-    held = {e.label: _summaries(e, group.key.roi) for e in group.entrants}
+    held = {e.label: after_each_round(e, group.key.roi) for e in group.entrants}
     held = {label: after for label, after in held.items() if after}
     if not held:
         return None
@@ -111,8 +111,11 @@ def _rounds(entrant: Entrant, roi: str) -> list[Round]:
     return [r for cell in entrant.cells for r in cell.rounds if r.roi == roi]
 
 
-def _summaries(entrant: Entrant, roi: str) -> dict[int, Summary]:
-    """Round -> Dice over patients; draws and seeds of one case averaged, undefined ones left out."""
+def after_each_round(entrant: Entrant, roi: str) -> dict[int, Summary]:
+    """Round -> Dice over patients; draws and seeds of one case averaged, undefined ones left out.
+
+    Round 0 is the answer to the first prompts; empty where nobody corrected.
+    """
     values: defaultdict[int, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     patients = {}
     for one in _rounds(entrant, roi):

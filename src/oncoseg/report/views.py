@@ -12,7 +12,8 @@ from oncoseg.errors import InputError, UnknownNameError
 from oncoseg.experiments.lungs import LEFT, RIGHT
 from oncoseg.experiments.store import MASKS, CellResult, WholeSlice
 from oncoseg.io.images import read_mask
-from oncoseg.report.groups import PRIMARY, STRICT_PROTOCOL, Group, base_case
+from oncoseg.report.groups import PRIMARY, STRICT_PROTOCOL, Group, Kind, base_case
+from oncoseg.score import Score
 
 Mask = NDArray[np.bool_]
 #: How a case is chosen by the mean Dice over the models that are shown.
@@ -34,6 +35,7 @@ class Column:
         roi: the structure that is ranked.
         cells: folds and seeds.
         dice: Dice by name of the prediction, defined ones alone.
+        kind: a model, or something that one is compared with.
     """
 
     label: str
@@ -41,6 +43,7 @@ class Column:
     roi: str
     cells: tuple[CellResult, ...]
     dice: Mapping[str, float]
+    kind: Kind
 
     def prediction(self, case: str) -> str | None:
         """Name of the first prediction of a case with a defined Dice."""
@@ -73,7 +76,9 @@ class Predicted:
 
 
 def columns_of(groups: Sequence[Group], *, models: Sequence[str] = (), prompts: Sequence[str] = ()) -> list[Column]:
-    """The models of the groups of one data set, each with each of its prompts; in the order of `models`.
+    """The models of the groups of one data set, each with each of its prompts.
+
+    In the order of `models`; without it, models before what they are compared with.
 
     Raises:
         UnknownNameError: for a model or prompt that the groups do not have.
@@ -83,15 +88,16 @@ def columns_of(groups: Sequence[Group], *, models: Sequence[str] = (), prompts: 
         for entrant in group.entrants:
             dice = {s.case: s.value for s in entrant.scores if s.metric == PRIMARY and s.value is not None}
             prompt = entrant.record.prompt
-            found.append(
-                Column(entrant.label, "" if prompt == "none" else prompt, group.key.roi, entrant.cells, dict(dice))
-            )
+            shown = "" if prompt == "none" else prompt
+            found.append(Column(entrant.label, shown, group.key.roi, entrant.cells, dict(dice), entrant.kind))
     require_known("model", models, {c.label for c in found})
     require_known("prompt", prompts, {c.prompt or "none" for c in found})
     wanted = [
         c for c in found if (not models or c.label in models) and (not prompts or (c.prompt or "none") in prompts)
     ]
-    return sorted(wanted, key=lambda c: list(models).index(c.label)) if models else wanted
+    if models:
+        return sorted(wanted, key=lambda c: list(models).index(c.label))
+    return sorted(wanted, key=lambda c: ("model", "classical", "null", "human").index(c.kind))
 
 
 def require_known(kind: str, asked: Sequence[str], held: set[str]) -> None:
@@ -207,6 +213,6 @@ def frame_round(masks: Sequence[Mask], spacing: tuple[float, float], *, margin_m
     return top, left, bottom, right
 
 
-def _dice(cell: CellResult, name: str) -> list:
+def _dice(cell: CellResult, name: str) -> list[Score]:
     held = [s for s in (*cell.scores, *cell.others) if s.case == name and s.metric == PRIMARY]
     return [s for s in held if s.protocol == STRICT_PROTOCOL] or held

@@ -5,7 +5,7 @@ After experiment B of Mulero Ayllon et al. 2025 (arXiv 2505.01239): 0, 25, 50, 7
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,17 +13,20 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from oncoseg.config import content_key
 from oncoseg.errors import InputError
 from oncoseg.evaluation.statistics import Summary
 from oncoseg.experiments.store import CellResult
 from oncoseg.report.drawing import PaperFigure, Selection, line_style, note
 from oncoseg.report.estimates import summary_of
-from oncoseg.report.groups import Entrant, make_groups
+from oncoseg.report.groups import Entrant, Group, make_groups, model_label
 from oncoseg.report.tables import number
 from oncoseg.report.views import require_known
 
 TITLE = "Scores over the share of the training patients, for each prompt and data set, with intervals"
 WORDS = {"dice": "Dice", "iou": "IoU"}
+#: What a model is before it is trained.
+_START = ("code", "model", "variant", "options", "weights", "source")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
     keys = list(dict.fromkeys(key for lines in held.values() for key in lines))
     size = (3.4 * len(choices.metrics) + 0.6, 2.5 * len(held) + 0.5 + 0.17 * len(keys))
     figure = PaperFigure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(held), len(choices.metrics), squeeze=False, sharex=True)
+    grid = figure.subplots(len(held), len(choices.metrics), squeeze=False, sharex=True, sharey="col")
     numbers: list[dict[str, Any]] = []
     for (name, lines), row in zip(held.items(), grid, strict=True):
         for metric, axes in zip(choices.metrics, row, strict=True):
@@ -83,40 +86,54 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
 
 
 def curves(results: Sequence[CellResult], choices: Choices) -> dict[str, Curves]:
-    """Data set -> curves of what was trained here, and of the same weights untrained (share 0); raises as `draw`."""
+    """Data set -> curves of what was trained here, with the weights it started from at share 0; raises as `draw`."""
     groups = make_groups(results)
     require_known("data set", [choices.dataset] if choices.dataset else [], {g.key.dataset for g in groups})
-    found: defaultdict[str, defaultdict[tuple[str, str], dict[float, Entrant]]]
-    found = defaultdict(lambda: defaultdict(dict))
-    for group in groups:
-        for entrant in group.entrants:
-            record = entrant.record
-            if record.trained_here or record.fraction == 0:
-                shown = entrant.structure(choices.structure) if choices.structure else entrant
-                label = entrant.label.replace(f" ({record.fraction:.0%} of training)", "")
-                prompt = "no prompt" if record.prompt == "none" else record.prompt
-                at = found[group.key.dataset][label, prompt]
-                if record.fraction in at:
-                    raise InputError(
-                        f"Two models are called {label} at {record.fraction:.0%} of {group.key.dataset} with {prompt}. "
-                        "Give figure fractions the run of one of them."
-                    )
-                at[record.fraction] = shown
     several = {
-        name: {key: dict(sorted(at.items())) for key, at in lines.items() if len(at) > 1}
-        for name, lines in found.items()
+        name: lines
+        for name in dict.fromkeys(g.key.dataset for g in groups)
         if choices.dataset in ("", name)
+        and (lines := _curves_of([g for g in groups if g.key.dataset == name], choices))
     }
     require_known("model", choices.models, {label for lines in several.values() for label, _ in lines})
     require_known("prompt", choices.prompts, {prompt for lines in several.values() for _, prompt in lines})
-    kept = {name: _wanted(lines, choices) for name, lines in several.items()}
-    kept = {name: lines for name, lines in kept.items() if lines}
+    kept = {name: found for name, lines in several.items() if (found := _wanted(lines, choices))}
     if not kept:
         raise InputError(
             "No model of the run was trained on several shares of the patients. Give fraction = [0.0, 0.25, 0.5, 0.75, "
             "1.0] and train = {...} in its [[cells]] table."
         )
     return kept
+
+
+def _curves_of(groups: Sequence[Group], choices: Choices) -> Curves:
+    """Of one data set: a curve for every model, prompt and way of training with at least two shares."""
+    trained: defaultdict[tuple[str, str, str, str], dict[float, Entrant]] = defaultdict(dict)
+    untrained = {}
+    for group in groups:
+        for entrant in group.entrants:
+            record, prompt = entrant.record, "no prompt" if group.key.prompt == "none" else group.key.prompt
+            shown = entrant.structure(choices.structure) if choices.structure else entrant
+            start = content_key({name: record.configuration.get(name) for name in _START})
+            label = model_label(record) + (f", trained on {record.source}" if record.source else "")
+            if record.trained_here:
+                way = content_key(record.configuration.get("train"))[:4]
+                trained[label, prompt, start, way][record.fraction] = shown
+            elif record.fraction == 0:
+                untrained[prompt, start] = shown
+    several = {key: at for key, at in trained.items() if len(at) > 1}
+    # A training on all patients alone is a curve only with its untrained weights, and beside no longer one.
+    rest = {key: at for key, at in trained.items() if not any(key[:3] == longer[:3] for longer in several)}
+    found: dict[tuple[str, str, str], dict[float, Entrant]] = {}
+    for (label, prompt, start, way), at in {**several, **rest}.items():
+        whole = {0.0: untrained[prompt, start], **at} if (prompt, start) in untrained else at
+        if len(whole) > 1:
+            found[label, prompt, way] = dict(sorted(whole.items()))
+    holders = Counter(key[:2] for key in found)
+    return {
+        (label if holders[label, prompt] == 1 else f"{label} #{way}", prompt): at
+        for (label, prompt, way), at in found.items()
+    }
 
 
 def _wanted(lines: Curves, choices: Choices) -> Curves:

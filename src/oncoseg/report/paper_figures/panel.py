@@ -188,7 +188,7 @@ def _inset(
 
 def _dice(axes: Axes, found: Predicted | None, roi: str) -> None:
     if found is None:
-        text = "no prediction"
+        text = "no picture kept"
     else:
         parts = [f"Dice {found.dice[roi]:.2f}"] if roi in found.dice else ["Dice undefined"]
         lungs = [found.dice[name] for name in (RIGHT, LEFT) if name in found.dice]
