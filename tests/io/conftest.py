@@ -102,6 +102,12 @@ def plastimatch():
 
 
 @pytest.fixture(scope="session")
+def dcmqi_tool():
+    """`dcmqi_tool(name)`: the path of one of dcmqi's programs."""
+    return lambda name: _tool(name, "Python package dcmqi")
+
+
+@pytest.fixture(scope="session")
 def dcmqi():
     """`dcmqi(seg)`: the volumes of a SEG's segments as an independent reader places them, in order of file."""
     tool = _tool("segimage2itkimage", "Python package dcmqi")
