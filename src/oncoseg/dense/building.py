@@ -30,7 +30,7 @@ def built(
     variant: str | None,
     weights: Path | None,
     options: Mapping[str, Any],
-    load: Callable[[nn.Module, Mapping[str, Tensor], str], None] = load_strictly,
+    load: Callable[[nn.Module, Mapping[str, Tensor], str], Sequence[str] | None] = load_strictly,
 ) -> M:
     """Make a model of the shelf.
 
@@ -44,7 +44,8 @@ def built(
         weights: a checkpoint written by `oncoseg train`, which brings variant and options; or a file of tensors
             with the network's names. None gives random weights from torch's generator.
         options: asked for.
-        load: puts a foreign file's tensors (network, tensors, name of the file) into the network.
+        load: puts a foreign file's tensors (network, tensors, name of the file) into the network, and may say in
+            sentences what the file did not give; the model tells them.
 
     Raises:
         UnknownNameError: for another variant.
@@ -65,5 +66,5 @@ def built(
     made = model(info, chosen, network(replace(chosen, channels=chosen.inputs, given="nothing")))
     if checkpoint:
         loader = load_strictly if checkpoint.about else load
-        loader(made.network, checkpoint.state, str(weights))
+        made.noted += loader(made.network, checkpoint.state, str(weights)) or ()
     return made

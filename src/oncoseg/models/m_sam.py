@@ -156,16 +156,9 @@ def build(variant: str | None = None, *, weights: Path | None = None, **options:
         ConfigError: for an unknown option, a wrong value, or one that differs from the checkpoint's.
         InputError: when the weights cannot be read or do not fit; it lists missing and unexpected tensors.
     """
-    noted: list[str] = []
-
-    def load(network: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-        noted.extend(load_official(network, state, what))
-
-    made = built(
-        _model, INFOS, Options, variants=VARIANTS, variant=variant, weights=weights, options=options, load=load
+    return built(
+        _model, INFOS, Options, variants=VARIANTS, variant=variant, weights=weights, options=options, load=load_official
     )
-    made.noted += noted
-    return made
 
 
 def load_official(network: nn.Module, state: Mapping[str, Tensor], what: str) -> list[str]:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from oncoseg import msam
 from oncoseg.case import Case
 from oncoseg.contracts import ModelInfo, Recipe, Sample
 from oncoseg.inference.accept import accept
@@ -158,31 +159,10 @@ RECIPES = {
         "slices are shown at the scanner's spacing and every stack holds tumour.",
     ),
     "m-sam": Recipe(
-        source="Shi et al. 2024 (arXiv 2403.05912), table 1: the common pipeline of its experiments",
+        source=msam.SOURCE,
         options={"window": (-1000.0, 1000.0), "crop": "prompt", "crop_px": 128, "image_size": 256},
-        training={
-            "optimiser": "adamw",
-            "learning_rate": 8e-4,
-            "weight_decay": 0.1,
-            "schedule": "multistep",
-            "milestones": (120, 180),
-            "gamma": 0.1,
-            "rate_every": "epoch",
-            "batch": 4,
-            "epochs": 200,
-        },
-        assumed=(
-            "image_size",
-            "optimiser",
-            "learning_rate",
-            "weight_decay",
-            "schedule",
-            "milestones",
-            "gamma",
-            "rate_every",
-            "batch",
-            "epochs",
-        ),
+        training=msam.STEPS,
+        assumed=("image_size", *msam.STEPS),
         variants=("paper",),
         notes="That table lists 636 M parameters, 13 M of them tunable: ViT-H with two adapters of 1/16 width, without "
         "the mask decoder. It does not say how its baselines were trained; optimiser, schedule, epochs and batch are "
@@ -208,12 +188,6 @@ class MedSa(TaughtSliceModel):
             )
         )
         super().__init__(info, options, network, Frame(options.image_size, fit="squash", antialias=True, colours=True))
-        self.noted: list[str] = []
-
-    @property
-    def told(self) -> list[str]:
-        """What reports repeat about the weights and how predictions were computed."""
-        return [*super().told, *self.noted]
 
     def losses(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """One loss on the mask that answers the click, at the size of the network's input."""
@@ -293,16 +267,9 @@ def build(variant: str | None = None, *, weights: Path | None = None, **options:
         ConfigError: for an unknown option, a wrong value, or one that differs from the checkpoint's.
         InputError: when the weights cannot be read or do not fit.
     """
-    noted: list[str] = []
-
-    def load(network: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-        noted.extend(load_official(network, state, what))
-
-    made = built(
-        _model, INFOS, Options, variants=VARIANTS, variant=variant, weights=weights, options=options, load=load
+    return built(
+        _model, INFOS, Options, variants=VARIANTS, variant=variant, weights=weights, options=options, load=load_official
     )
-    made.noted += noted
-    return made
 
 
 def load_official(network: nn.Module, state: Mapping[str, Tensor], what: str) -> list[str]:

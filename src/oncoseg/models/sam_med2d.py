@@ -5,12 +5,9 @@ Cheng et al., SAM-Med2D, 2023 (arXiv 2308.16184).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor, nn
 
 from oncoseg.contracts import ModelInfo, Recipe
 from oncoseg.nn.sam_adapters import sam_med2d
@@ -101,14 +98,9 @@ def build(variant: str | None = None, *, weights: Path | None = None, **options:
         ConfigError: for an unknown option, a wrong value, or one that differs from the checkpoint's.
         InputError: when the weights cannot be read or do not fit.
     """
-    told: list[str] = []
-
-    def load(network: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-        told.extend(load_official(network, state, what))
-
-    made = built(_model, INFOS, Options, variants={}, variant=variant, weights=weights, options=options, load=load)
-    made.noted += told
-    return made
+    return built(
+        _model, INFOS, Options, variants={}, variant=variant, weights=weights, options=options, load=load_official
+    )
 
 
 def _model(info: ModelInfo, options: Options) -> IteratedSliceModel:

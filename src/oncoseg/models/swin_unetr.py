@@ -16,6 +16,7 @@ from oncoseg.dense.building import built
 from oncoseg.dense.options import PatchOptions, require
 from oncoseg.dense.patches import PatchModel
 from oncoseg.errors import ConfigError, InputError
+from oncoseg.msam import patches
 from oncoseg.nn import monai_networks
 from oncoseg.weights.keymaps import Rule, rename
 from oncoseg.weights.loading import read_tensors
@@ -154,45 +155,7 @@ RECIPES = {
         "tumour regions apart and sees four MR sequences; here one tumour is found in one image. Its changes of "
         "brightness are left out of `flips`. For MR give the window of the intensities.",
     ),
-    "m-sam": Recipe(
-        source="Shi et al. 2024 (arXiv 2403.05912), table 1: the common pipeline of its experiments",
-        options={
-            "spacing": None,
-            "patch": (128, 128, 128),
-            "window": (-1000.0, 1000.0),
-            "normalise": "zscore",
-            "augment": "flips",
-            "tumour_share": 1.0,
-            "losses": {"dice_squared": 0.5, "cross_entropy": 0.5},
-        },
-        training={
-            "optimiser": "adamw",
-            "learning_rate": 8e-4,
-            "weight_decay": 0.1,
-            "schedule": "multistep",
-            "milestones": (120, 180),
-            "gamma": 0.1,
-            "rate_every": "epoch",
-            "batch": 4,
-            "epochs": 200,
-        },
-        assumed=(
-            "tumour_share",
-            "losses",
-            "optimiser",
-            "learning_rate",
-            "weight_decay",
-            "schedule",
-            "milestones",
-            "gamma",
-            "batch",
-            "epochs",
-        ),
-        notes="That paper does not say how its baselines were trained; optimiser, loss, schedule, epochs and batch are "
-        "M-SAM's own, for a like comparison. Its patches are cut round the label, at test time too; here training "
-        "patches hold tumour and prediction slides over the whole volume. Its table lists 138 M parameters, to "
-        "which 72 features (variant `msam`) come nearest.",
-    ),
+    "m-sam": patches("Its table lists 138 M parameters, to which 72 features (variant `msam`) come nearest."),
 }
 
 

@@ -19,12 +19,14 @@ from oncoseg.weights.trained import agreed, read_checkpoint
 _LOG = logging.getLogger(__name__)
 
 
-class _WithNetwork(Protocol):
+class _Made(Protocol):
+    noted: list[str]
+
     @property
     def network(self) -> nn.Module: ...
 
 
-M = TypeVar("M", bound=_WithNetwork)
+M = TypeVar("M", bound=_Made)
 O = TypeVar("O")  # noqa: E741
 S = TypeVar("S")
 
@@ -38,7 +40,7 @@ def built(
     variant: str | None,
     weights: Path | None,
     options: Mapping[str, Any],
-    load: Callable[[nn.Module, Mapping[str, Tensor], str], None] = load_strictly,
+    load: Callable[[nn.Module, Mapping[str, Tensor], str], Sequence[str] | None] = load_strictly,
 ) -> M:
     """Make a model of the shelf.
 
@@ -52,7 +54,8 @@ def built(
             maker. None takes the catalogue's where `ModelInfo.weights` names them, fetched on the first use, and
             random ones elsewhere or when `random_weights` is set.
         options: asked for.
-        load: puts another maker's tensors (network, tensors, name of the file) into the network.
+        load: puts another maker's tensors (network, tensors, name of the file) into the network, and may say in
+            sentences what the file did not give; the model tells them.
 
     Raises:
         UnknownNameError: for another variant.
@@ -74,10 +77,10 @@ def built(
     made = model(info, chosen)
     if checkpoint:
         loader = load_strictly if checkpoint.about else load
-        loader(made.network, checkpoint.state, str(weights))
+        made.noted += loader(made.network, checkpoint.state, str(weights)) or ()
     elif info.weights and not chosen.random_weights:  # type: ignore[attr-defined]
         path = catalogue.locate(info.weights, _LOG.info)
-        load(made.network, read_checkpoint(path).state, str(path))
+        made.noted += load(made.network, read_checkpoint(path).state, str(path)) or ()
     made.network.eval()
     return made
 

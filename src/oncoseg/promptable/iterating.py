@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oncoseg.case import Case
-from oncoseg.contracts import ModelInfo, Sample
+from oncoseg.contracts import Sample
 from oncoseg.nn.losses import dice_linear, focal, mask_iou
-from oncoseg.nn.sam import Sam, SlicePrompts
+from oncoseg.nn.sam import SlicePrompts
 from oncoseg.promptable.frame import Frame, Placement
 from oncoseg.promptable.options import require
 from oncoseg.promptable.slices import region
@@ -143,16 +143,6 @@ class IteratedSliceModel(TaughtSliceModel):
     """
 
     settings: IteratedOptions
-
-    def __init__(self, info: ModelInfo, options: IteratedOptions, network: Sam, frame: Frame) -> None:
-        super().__init__(info, options, network, frame)
-        #: What the user should know of the weights.
-        self.noted: list[str] = []
-
-    @property
-    def told(self) -> list[str]:
-        """What reports repeat about the weights and how predictions were computed."""
-        return [*super().told, *self.noted]
 
     def sample(self, case: Case, taught: Taught, rng: np.random.Generator) -> Sample:
         """One image with `mask_num` masks, each with a box and a click of its own.

@@ -78,11 +78,13 @@ class PromptedSliceModel:
     def __init__(self, info: ModelInfo, options: PromptedOptions, network: Sam, frame: Frame) -> None:
         self.info, self.settings, self.network, self.frame = info, options, network, frame
         self.embedding = Embedding(network, options.compute)
+        #: What the user should know of the weights.
+        self.noted: list[str] = []
 
     @property
     def told(self) -> list[str]:
-        """What reports repeat about how predictions were computed."""
-        return self.embedding.told
+        """What reports repeat about the weights and how predictions were computed."""
+        return [*self.embedding.told, *self.noted]
 
     def options(self) -> dict[str, Any]:
         """Everything `build` needs to make this model again, as plain data."""

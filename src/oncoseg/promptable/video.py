@@ -66,6 +66,13 @@ class VideoModel:
     def __init__(self, info: ModelInfo, options: VideoOptions, network: Sam2, bank: Callable[[], MemoryBank]) -> None:
         self.info, self.settings, self.network, self.bank = info, options, network, bank
         self.frame = video_frame(options.image_size)
+        #: What the user should know of the weights.
+        self.noted: list[str] = []
+
+    @property
+    def told(self) -> Sequence[str]:
+        """What reports repeat about the weights and how predictions were computed."""
+        return self.noted
 
     def options(self) -> dict[str, Any]:
         """Everything `build` needs to make this model again, as plain data."""

@@ -139,19 +139,16 @@ def build(variant: str | None = None, *, weights: Path | None = None, **options:
     from oncoseg.promptable.building import built, seeded
     from oncoseg.weights.sam_med2d import load_official
 
-    told: list[str] = []
-
-    def load(network: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    def load(network: nn.Module, state: Mapping[str, Tensor], what: str) -> list[str]:
         critic = getattr(network, "discriminator", None)
         if critic is not None:
             del network.discriminator
-        told.extend(load_official(network, state, what))
+        told = load_official(network, state, what)
         if critic is not None:
             network.add_module("discriminator", critic)
+        return told
 
     def model(info: ModelInfo, chosen: Options) -> GtvSamgan:
         return GtvSamgan(info, chosen, seeded(lambda: network_of(chosen)))
 
-    made = built(model, INFOS, Options, variants={}, variant=variant, weights=weights, options=options, load=load)
-    made.noted += told
-    return made
+    return built(model, INFOS, Options, variants={}, variant=variant, weights=weights, options=options, load=load)

@@ -55,10 +55,11 @@ class MedicalSam2(TaughtVideoModel):
         """What leaves the published way."""
         if self.settings.passes == "three axes":
             return (
+                *super().told,
                 "sagittal and coronal slices are prompted with a box round all boxes of an object; objects whose boxes "
                 "span fewer than two slices, and sessions, are followed through axial slices only.",
             )
-        return ()
+        return super().told
 
     def predict(self, image: Volume, prompts: Sequence[Prompt] = ()) -> Volume:
         """Probability of tumour on the grid of `image`; zero where no object was followed to.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from oncoseg.contracts import Recipe
+from oncoseg.msam import patches
 
 #: The released trainer's, which is nnU-Net's.
 _PAPER: dict[str, Any] = {
@@ -46,44 +47,9 @@ RECIPES = {
         "its augmentation (rotation, scaling, noise, blur, contrast, gamma) is flips here. The brain tumour trainer "
         "supervises the finest output only: set deep_supervision = false and depth_weights = [1].",
     ),
-    "m-sam": Recipe(
-        source="Shi et al. 2024 (arXiv 2403.05912), table 1: the common pipeline of its experiments",
-        options={
-            "spacing": None,
-            "patch": (128, 128, 128),
-            "window": (-1000.0, 1000.0),
-            "normalise": "zscore",
-            "augment": "flips",
-            "tumour_share": 1.0,
-            "losses": {"dice_squared": 0.5, "cross_entropy": 0.5},
-        },
-        training={
-            "optimiser": "adamw",
-            "learning_rate": 8e-4,
-            "weight_decay": 0.1,
-            "schedule": "multistep",
-            "milestones": (120, 180),
-            "gamma": 0.1,
-            "rate_every": "epoch",
-            "batch": 4,
-            "epochs": 200,
-        },
-        assumed=(
-            "tumour_share",
-            "losses",
-            "optimiser",
-            "learning_rate",
-            "weight_decay",
-            "schedule",
-            "milestones",
-            "gamma",
-            "batch",
-            "epochs",
-        ),
-        variants=("msam", "tumour"),
-        notes="That paper does not say how its baselines were trained; optimiser, loss, schedule, epochs and batch are "
-        "M-SAM's own, for a like comparison. Its patches are cut round the label, at test time too; here training "
-        "patches hold tumour and prediction slides over the whole volume. Its table lists 151 M parameters, to "
-        "which 192 features come nearest.",
+    "m-sam": patches(
+        "Its table lists 151 M parameters, to which 192 features come nearest.",
+        "msam",
+        "tumour",
     ),
 }
