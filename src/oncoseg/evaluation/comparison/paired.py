@@ -12,7 +12,7 @@ from scipy import stats
 
 from oncoseg.errors import InputError
 from oncoseg.evaluation.comparison.multiplicity import Correction, adjust
-from oncoseg.evaluation.comparison.table import ScoreTable
+from oncoseg.evaluation.comparison.table import Complete, ScoreTable
 from oncoseg.evaluation.statistics import (
     LEVEL,
     NO_SPREAD,
@@ -23,6 +23,7 @@ from oncoseg.evaluation.statistics import (
     rank_biserial,
     signed_rank,
     summarise,
+    summarise_columns,
 )
 
 #: `shapiro` takes the paired t-test when Shapiro and Wilk do not reject normal differences, else Wilcoxon's.
@@ -117,9 +118,14 @@ def paired_test(
     Raises:
         InputError: for a model that the table does not hold, or an unknown choice.
     """
+    pairs = table.complete([first, second])
+    differences = pairs.values[:, 0] - pairs.values[:, 1]
+    return _tested(pairs, summarise(differences.tolist(), seed=seed), choose=choose, zeros=zeros, alpha=alpha)
+
+
+def _tested(pairs: Complete, difference: Summary, *, choose: Choice, zeros: Zeros, alpha: float) -> PairedTest:
     if choose not in ("shapiro", "t", "wilcoxon"):
         raise InputError(f"Test '{choose}' is not known. Choose from: shapiro, t, wilcoxon.")
-    pairs = table.complete([first, second])
     differences = pairs.values[:, 0] - pairs.values[:, 1]
     shape = normality(differences)
     use_t, chosen = _choice(choose, shape, alpha)
@@ -132,9 +138,9 @@ def paired_test(
         found = stats.ttest_rel(pairs.values[:, 0], pairs.values[:, 1])
         statistic, p, df = float(found.statistic), float(found.pvalue), differences.size - 1
     return PairedTest(
-        first=first,
-        second=second,
-        difference=summarise(differences.tolist(), seed=seed),
+        first=pairs.models[0],
+        second=pairs.models[1],
+        difference=difference,
         left_out=len(pairs.dropped),
         normality=shape,
         test=PAIRED_T if use_t else test,
@@ -158,10 +164,20 @@ def all_pairs(
     correction: Correction = "holm",
     seed: int = 0,
 ) -> list[PairedTest]:
-    """Every pair of models, in the order of the table, p-values corrected together."""
+    """Every pair of models, in the order of the table, p-values corrected together.
+
+    Pairs defined on the same patients share the draws of the bootstrap. Arguments and errors as for `paired_test`.
+    """
     names = table.models if models is None else models
-    pairs = itertools.combinations(names, 2)
-    tests = [paired_test(table, a, b, choose=choose, zeros=zeros, seed=seed) for a, b in pairs]
+    held = [table.complete(pair) for pair in itertools.combinations(names, 2)]
+    together: dict[tuple[str, ...], list[int]] = {}
+    for number, pairs in enumerate(held):
+        together.setdefault(pairs.patients, []).append(number)
+    summaries: dict[int, Summary] = {}
+    for numbers in together.values():
+        differences = np.stack([held[n].values[:, 0] - held[n].values[:, 1] for n in numbers], axis=1)
+        summaries |= dict(zip(numbers, summarise_columns(differences, seed=seed), strict=True))
+    tests = [_tested(pairs, summaries[n], choose=choose, zeros=zeros, alpha=ALPHA) for n, pairs in enumerate(held)]
     adjusted = adjust([test.p for test in tests], correction)
     return [replace(test, p_adjusted=p) for test, p in zip(tests, adjusted, strict=True)]
 

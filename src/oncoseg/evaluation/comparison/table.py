@@ -110,7 +110,8 @@ class ScoreTable:
         rows: dict[str, list[int]] = {}
         for row in np.flatnonzero(kept).tolist():
             rows.setdefault(self.patients[row], []).append(row)
-        means = [values[numbers].mean(axis=0) for numbers in rows.values()]
+        # One case a patient needs no mean, and its value stays as it is to the last bit.
+        means = [values[at[0]] if len(at) == 1 else values[at].mean(axis=0) for at in rows.values()]
         return Complete(
             models=tuple(self.models[n] for n in columns),
             patients=tuple(rows),
