@@ -25,6 +25,9 @@ TABLE = {  # every row of the registry of named protocols
     "crop128",
     "official_msam",
     "three_object_avg",
+    "instance_avg",
+    "background_avg",
+    "lung_slices_empty1",
 }
 
 
@@ -40,7 +43,7 @@ def tumour(shift=0):
 
 
 def case(rule, reference, prediction):
-    objects = {} if rule.objects == ("*",) else {name: (reference, prediction) for name in rule.objects}
+    objects = {} if rule.objects == ("*",) else {name: (reference, prediction) for name in rule.needs}
     return ScoredCase("a", reference, prediction, objects)
 
 
@@ -96,7 +99,8 @@ def test_a_worse_prediction_scores_less(rule):
 def test_an_empty_case_never_scores_0(rule):
     nothing = tumour().with_voxels(np.zeros((20, 20, 20), dtype=bool))
     found = score_cases([case(rule, nothing, nothing)], protocol=rule.name, metric_name=named(rule))
-    assert found.value == 1 if rule.both_empty == "one" and not found.left_out else found.value is None
+    right = (rule.both_empty == "one" and not found.left_out) or rule.background
+    assert found.value == 1 if right else found.value is None
     assert found.value is not None or found.reason
 
 

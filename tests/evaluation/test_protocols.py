@@ -139,6 +139,42 @@ def test_three_objects_are_averaged(partial):
     assert score_cases([case], protocol="three_object_avg").value == pytest.approx((1 + 1 + 4 / 7) / 3)
 
 
+def three_objects(partial):
+    """One lung on all slices, predicted whole; the other on slices 0 and 1, predicted on 0 alone."""
+    left, right, half = volume(), volume(), volume()
+    left.voxels[:, 2:, 2:] = True
+    right.voxels[:2, 2:, :2] = half.voxels[:1, 2:, :2] = True
+    return replace(partial, objects={"lung_left": (left, left), "lung_right": (right, half)})
+
+
+def test_the_three_averages_of_one_column_differ_on_the_same_prediction(partial):
+    case = three_objects(partial)
+    # Of the volumes: left lung 1, right lung 2*4/(8+4), tumour 4/7.
+    assert score_cases([case], protocol="three_object_avg").value == pytest.approx((1 + 2 / 3 + 4 / 7) / 3)
+    # Of the instances: left lung 6 slices, right lung 2 (1, 0), tumour 4 (1, 2/3, 0, 1/2).
+    lungs, tumour = 6 + 1, 1 + 2 / 3 + 1 / 2
+    assert score_cases([case], protocol="instance_avg").value == pytest.approx((lungs + tumour) / 12)
+    # Background by slice, reference and prediction: 8/8, 4/8 (4 common), 8/10 (8), 8/12 (8), 8/8 (6), 12/11... by hand:
+    background = [1, 2 * 4 / (4 + 8), 2 * 8 / (8 + 10), 2 * 8 / (8 + 12), 2 * 6 / (8 + 8), 2 * 12 / (12 + 12)]
+    assert score_cases([case], protocol="background_avg").value == pytest.approx(
+        (lungs + tumour + sum(background)) / 18
+    )
+
+
+def test_slices_beyond_the_lungs_are_not_scored(partial):
+    lung = volume()
+    lung.voxels[1:4, 2:] = True
+    case = replace(partial, objects={"lung_left": (lung, lung), "lung_right": (volume(), volume())})
+    assert score_cases([case], protocol="lung_slices_empty1").value == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+def test_a_rule_with_thresholds_of_its_own_takes_the_probability_beside_a_mask(partial):
+    case = replace(partial, probability=soft(partial.prediction, 0.4))
+    assert score_cases([case], protocol="official_medical_sam2").value == pytest.approx(2 / 5)
+    assert score_cases([case]).value == score_cases([partial]).value
+    assert score_cases([case], metric_name="brier@whole").value > 0
+
+
 def test_three_objects_must_be_given(partial):
     with pytest.raises(InputError, match="case partial lacks lung_left, lung_right"):
         score_cases([partial], protocol="three_object_avg")

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 
 from oncoseg.contracts import Measured, Metric
 from oncoseg.errors import InputError
-from oncoseg.evaluation.cutting import units
-from oncoseg.evaluation.metric import CountMetric
+from oncoseg.evaluation.cutting import keeps_probability, units
+from oncoseg.evaluation.metric import CountMetric, needs_probability
 from oncoseg.evaluation.pair import Counts, MaskPair
 from oncoseg.evaluation.protocol import Protocol, ScoredCase
 
@@ -170,6 +170,8 @@ def defines(rule: Protocol, chosen: Metric) -> bool:
         return chosen.name in rule.metrics
     if rule.pool == "voxels":
         return isinstance(chosen, CountMetric)
+    if needs_probability(chosen):
+        return keeps_probability(rule)
     # Lesions are bodies: a slice cuts them into pieces.
     return rule.unit == "case" or "lesion" not in chosen.name
 

@@ -29,31 +29,59 @@ def units(protocol: Protocol, case: ScoredCase) -> list[MaskPair]:
         InputError: when a reference is not boolean, a prediction is neither boolean nor in [0, 1], or an
             object that the rule averages is missing.
     """
-    references = [reference for reference, _ in _objects(protocol, case)]
+    pairs = _objects(protocol, case)
     if protocol.minimum_voxels and np.count_nonzero(case.reference.voxels) <= protocol.minimum_voxels:
         return []
-    window = _window(protocol, reduce(np.logical_or, [reference.voxels for reference in references]))
+    window = _window(protocol, _spanning(protocol, case, [reference for reference, _ in pairs]))
     if window is None:
         return []
-    soft = any(prediction.voxels.dtype != bool for _, prediction in _objects(protocol, case))
-    return [
-        unit
-        # A mask is the same above every threshold.
-        for threshold in (protocol.thresholds if soft else protocol.thresholds[:1])
-        for reference, prediction in _objects(protocol, case)
-        for unit in _cut(protocol, reference, _binary(protocol, prediction, threshold), window)
-    ]
+    soft = any(prediction.voxels.dtype != bool for _, prediction in pairs)
+    found = []
+    # A mask is the same above every threshold.
+    for threshold in protocol.thresholds if soft else protocol.thresholds[:1]:
+        cut = [(reference, _binary(protocol, prediction, threshold)) for reference, prediction in pairs]
+        cut += [_background(cut)] if protocol.background else []
+        for number, (reference, prediction) in enumerate(cut):
+            probability = _probability(case) if number == 0 and keeps_probability(protocol) else None
+            found += _cut(protocol, reference, prediction, window=window, probability=probability)
+    return found
+
+
+def keeps_probability(protocol: Protocol) -> bool:
+    """Whether a protocol scores the whole case as it is, so that probabilities mean the same as before."""
+    whole = protocol.crop == "none" and protocol.unit == "case" and not protocol.silenced
+    return whole and protocol.pool != "voxels" and not protocol.objects and not protocol.background
+
+
+def _probability(case: ScoredCase) -> Volume | None:
+    if case.probability is None and case.prediction.voxels.dtype != bool:
+        return case.prediction
+    return case.probability
+
+
+def _background(pairs: Sequence[tuple[Volume, Volume]]) -> tuple[Volume, Volume]:
+    """What is none of the objects, in the references and in the predictions."""
+    references, predictions = zip(*pairs, strict=True)
+    first, second = (reduce(np.logical_or, [one.voxels for one in some]) for some in (references, predictions))
+    return references[0].with_voxels(~first), predictions[0].with_voxels(~second)
+
+
+def _spanning(protocol: Protocol, case: ScoredCase, references: Sequence[Volume]) -> Mask:
+    if protocol.range_objects:
+        references = [case.objects[name][0] for name in protocol.range_objects]
+    return np.asarray(reduce(np.logical_or, [reference.voxels for reference in references]), dtype=bool)
 
 
 def _objects(protocol: Protocol, case: ScoredCase) -> list[tuple[Volume, Volume]]:
     wanted = case.objects if protocol.objects == ("*",) else protocol.objects
-    missing = [name for name in wanted if name not in case.objects]
+    missing = [name for name in (*wanted, *protocol.range_objects) if name not in case.objects]
     if missing:
         raise InputError(
-            f"Protocol '{protocol.name}' averages the tumour with {', '.join(protocol.objects)}; case "
+            f"Protocol '{protocol.name}' needs {', '.join((*wanted, *protocol.range_objects))} beside the tumour; case "
             f"{case.name} lacks {', '.join(missing)}. Give them as `objects`, or choose another protocol."
         )
-    pairs = [(case.reference, case.prediction), *(case.objects[name] for name in wanted)]
+    soft = case.probability if protocol.own_thresholds else None
+    pairs = [(case.reference, case.prediction if soft is None else soft), *(case.objects[name] for name in wanted)]
     for reference, prediction in pairs:
         reference.require_same_grid(prediction, f"case {case.name}: reference and prediction")
         case.reference.require_same_grid(reference, f"case {case.name}: two references")
@@ -92,11 +120,14 @@ def _round(reference: Mask, size: Sequence[int]) -> Window:
     return tuple(slice(start, start + n) for start, n in zip(starts, size, strict=True))
 
 
-def _cut(protocol: Protocol, reference: Volume, prediction: Volume, window: Window) -> Iterator[MaskPair]:
+def _cut(
+    protocol: Protocol, reference: Volume, prediction: Volume, *, window: Window, probability: Volume | None
+) -> Iterator[MaskPair]:
     if protocol.silenced:
         marked = tumour_slices(reference.voxels)
         prediction = prediction.with_voxels(prediction.voxels & marked[:, None, None])
-    pair = MaskPair(reference, prediction).crop(window)
+    pair = MaskPair(reference, prediction, probability)
+    pair = pair if probability is not None else pair.crop(window)
     if protocol.unit == "case":
         yield pair
         return

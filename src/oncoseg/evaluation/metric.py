@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from oncoseg.contracts import Measured
+from oncoseg.contracts import Measured, Metric
 from oncoseg.errors import InputError
 from oncoseg.evaluation.calibration import Calibration
 from oncoseg.evaluation.lesions import MATCH, LesionMatch, MatchRule
@@ -152,6 +152,11 @@ def probability_metric(info: MetricInfo, of: Callable[[Calibration], float], reg
 
 #: What follows the `@` of a metric of probabilities.
 REGION = "region: whole, box or boundary"
+
+
+def needs_probability(metric: Metric) -> bool:
+    """Whether a metric measures a probability rather than a mask."""
+    return isinstance(metric, ShelfMetric) and metric.info.parameter == REGION
 
 
 def ratio(numerator: float, denominator: float, reason: str | None) -> Measured:

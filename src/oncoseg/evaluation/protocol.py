@@ -44,14 +44,16 @@ class Protocol:
         pool: how units become one number: mean over all `units`, over `cases` (units of a case
             averaged first), or one ratio from all `voxels`.
         both_empty: an empty unit predicted empty is `undefined` (not averaged, counted) or `one`.
-        crop: `none`, the `labelled slices` (first to last), their `first quarter`, or the size in voxels
-            (slice, row, column) of a window round the reference's bounding box.
+        crop: `none`, the `labelled slices` (first to last), their `first quarter`, the slices of the references of
+            `range_objects`, or the size in voxels (slice, row, column) of a window round the reference's bounding box.
         tumour_slices_only: slices without reference are not scored.
         silenced: the prediction is emptied on slices without reference before scoring.
         thresholds: values above which a voxel is tumour; several are averaged.
         threshold_on: what they are compared with.
         minimum_voxels: cases whose reference is not larger than this are left out.
         objects: names of further objects that are averaged with the tumour; `*` means all that are given.
+        range_objects: names of objects whose references span the slices that are scored; they are not scored.
+        background: what is none of the objects is averaged with them as an object of its own.
         metrics: the only metrics it defines; empty means any.
         region: which part of the image is scored, in words.
         grid: on which voxels, in words.
@@ -68,19 +70,31 @@ class Protocol:
     unit: Literal["case", "slice"] = "case"
     pool: Literal["units", "cases", "voxels"] = "cases"
     both_empty: Literal["undefined", "one"] = "undefined"
-    crop: Literal["none", "labelled slices", "first quarter"] | tuple[int, int, int] = "none"
+    crop: Literal["none", "labelled slices", "first quarter", "object slices"] | tuple[int, int, int] = "none"
     tumour_slices_only: bool = False
     silenced: bool = False
     thresholds: tuple[float, ...] = (0.5,)
     threshold_on: Literal["probability", "logit"] = "probability"
     minimum_voxels: int = 0
     objects: tuple[str, ...] = ()
+    range_objects: tuple[str, ...] = ()
+    background: bool = False
     metrics: tuple[str, ...] = ()
     region: str = "whole volume"
     grid: str = "native: the scanner's voxels"
     prompt_sources: tuple[PromptSource, ...] = ANY_PROMPT
     from_reference: Mapping[str, bool | int] = field(default_factory=dict)
     published: bool = False
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Objects that a case must bring."""
+        return frozenset((*self.objects, *self.range_objects)) - {"*"}
+
+    @property
+    def own_thresholds(self) -> bool:
+        """Whether it cuts probabilities itself, in place of the mask that a model's threshold made."""
+        return self.thresholds != (0.5,) or self.threshold_on == "logit"
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +106,15 @@ class ScoredCase:
         reference: bool.
         prediction: bool, or the probability (float, [0, 1]) where a protocol's own thresholds shall apply.
         objects: further objects of the same scan, name -> (reference, prediction).
+        probability: what a boolean prediction was made from, for metrics of probabilities and for protocols with
+            thresholds of their own; None where there is none.
     """
 
     name: str
     reference: Volume
     prediction: Volume
     objects: Mapping[str, tuple[Volume, Volume]] = field(default_factory=dict)
+    probability: Volume | None = None
 
 
 def protocol_names() -> list[str]:

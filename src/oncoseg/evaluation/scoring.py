@@ -12,8 +12,22 @@ from oncoseg.evaluation.aggregate import Misses, ProtocolScore, aggregate, cut, 
 from oncoseg.evaluation.metric import MetricInfo
 from oncoseg.evaluation.protocol import ScoredCase, protocol_names
 from oncoseg.evaluation.protocol import protocol as find_protocol
+from oncoseg.evaluation.regions import REGIONS
 from oncoseg.score import Score
 from oncoseg.volume import Volume
+
+LESION_METRICS: tuple[str, ...] = (
+    "lesion_sensitivity",
+    "lesion_precision",
+    "lesion_f1",
+    "lesion_sq",
+    "lesion_sq_dice",
+    "lesion_pq",
+    "lesion_dice",
+    "false_lesions",
+    "missed_lesions",
+)
+"""Metrics of matched lesions; each takes another matching rule behind an `@`."""
 
 DEFAULT_METRICS: tuple[str, ...] = (
     "dice",
@@ -35,6 +49,28 @@ DEFAULT_METRICS: tuple[str, ...] = (
     "abs_volume_error",
 )
 """What `evaluate` and `bench` compute unless told otherwise."""
+
+PROBABILITY_METRICS: tuple[str, ...] = tuple(
+    f"{name}@{region}" for region in REGIONS for name in ("brier", "nll", "ece_foreground", "ece_top_label", "mce")
+)
+"""What cells compute of probabilities, in every region."""
+
+EVERY_METRIC: tuple[str, ...] = (
+    *DEFAULT_METRICS,
+    "accuracy",
+    "mcc",
+    "kappa",
+    "asd_pred_to_ref",
+    *(f"{name}@{mm}" for name in ("nsd_border", "sdice_surfel") for mm in (1, 3, 5)),
+    "boundary_iou@2",
+    "added_path_length@0",
+    "added_path_length@2",
+    *(f"{name}{rule}" for name in LESION_METRICS for rule in ("", "@iou0.1", "@centre10")),
+    "merged_lesions",
+    "split_lesions",
+    *PROBABILITY_METRICS,
+)
+"""The whole shelf at its usual parameters, clDice apart, which needs a package of its own: `--metrics all`."""
 
 
 def metric_names() -> list[str]:
@@ -83,6 +119,7 @@ def score_case(
     metrics: Sequence[str] = DEFAULT_METRICS,
     protocol: str = "case3d",
     objects: Mapping[str, tuple[Volume, Volume]] | None = None,
+    probability: Volume | None = None,
 ) -> list[Score]:
     """Score one case under one protocol; borders and distances are computed once for all metrics.
 
@@ -95,6 +132,8 @@ def score_case(
         metrics: names, see `metric`.
         protocol: name or alias, see `oncoseg.evaluation.protocol.protocol`.
         objects: further objects for protocols that average over several, name -> (reference, prediction).
+        probability: what a boolean prediction was made from, for metrics of probabilities and for protocols with
+            thresholds of their own.
 
     Returns:
         One score a metric, in the order given. Metrics that the protocol does not define (a distance of
@@ -108,7 +147,7 @@ def score_case(
     rule = find_protocol(protocol)
     chosen = [metric(name) for name in metrics]
     defined = [each for each in chosen if defines(rule, each)] or [metric(name) for name in rule.metrics]
-    pieces = [cut(rule, ScoredCase(case, reference, prediction, objects or {}))]
+    pieces = [cut(rule, ScoredCase(case, reference, prediction, objects or {}, probability))]
     scores = []
     for each in defined:
         found = aggregate(rule, pieces, each)
@@ -157,5 +196,5 @@ def under_all_protocols(cases: Sequence[ScoredCase], *, metric_name: str = "dice
     chosen = metric(metric_name)
     given = set.intersection(*(set(case.objects) for case in cases)) if cases else set()
     rules = [find_protocol(name) for name in protocol_names()]
-    rules = [rule for rule in rules if defines(rule, chosen) and set(rule.objects) - {"*"} <= given]
+    rules = [rule for rule in rules if defines(rule, chosen) and rule.needs <= given]
     return [score_cases(cases, metric_name=metric_name, protocol=rule.name) for rule in rules]
