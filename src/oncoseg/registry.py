@@ -23,6 +23,7 @@ PACKAGES: dict[Shelf, str] = {
     "metrics": "oncoseg.evaluation.metrics",
     "prompts": "oncoseg.prompts",
     "protocols": "oncoseg.evaluation.protocols",
+    "checks": "oncoseg.evaluation.audit.checks",
     "figures": "oncoseg.report.paper_figures",
 }
 _SINGULAR: dict[Shelf, str] = {
@@ -31,6 +32,7 @@ _SINGULAR: dict[Shelf, str] = {
     "metrics": "metric",
     "prompts": "prompt simulator",
     "protocols": "scoring protocol",
+    "checks": "check of printed tables",
     "figures": "figure",
 }
 
