@@ -10,6 +10,7 @@ import typer
 
 from oncoseg import __version__
 from oncoseg.cli import (
+    audit,
     bench,
     convert,
     data,
@@ -58,6 +59,7 @@ app.command("train", rich_help_panel=_COMPARE)(train.train)
 app.command("bench", rich_help_panel=_COMPARE)(bench.bench)
 app.command("degrade", rich_help_panel=_COMPARE)(degrade.degrade)
 app.command("report", rich_help_panel=_COMPARE)(report.report)
+app.command("audit", rich_help_panel=_COMPARE)(audit.audit)
 app.command("figure", rich_help_panel=_COMPARE)(figure.figure)
 
 
