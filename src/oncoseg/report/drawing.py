@@ -164,8 +164,13 @@ def save(figure: PaperFigure, stem: Path, kinds: Sequence[Kind] = KINDS) -> list
 
 def note(figure: Figure, sentences: str) -> None:
     """Write small print under a figure, broken to its width."""
-    width = max(40, int(figure.get_figwidth() * 16.2))
-    figure.supxlabel("\n".join(textwrap.wrap(sentences, width)), fontsize=7.5, color=FAINT, x=0.01, ha="left")
+    lines = note_lines(sentences, float(figure.get_figwidth()))
+    figure.supxlabel("\n".join(lines), fontsize=7.5, color=FAINT, x=0.01, ha="left")
+
+
+def note_lines(sentences: str, inches: float) -> list[str]:
+    """The lines of a note under a figure of some width."""
+    return textwrap.wrap(sentences, max(40, int(inches * 16.2)))
 
 
 def line_style(position: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ are neither independent nor patients; `over = "epochs"` repeats it under that na
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -83,7 +84,7 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
         known = sorted({name for p in panels for name in p.values})
         raise InputError(f"figure box-violin: no panel holds the model '{choices.against}', but {', '.join(known)}.")
     widest = max(len(p.values) for p in panels)
-    figure = PaperFigure(figsize=(max(4.6, 1.25 + 1.25 * widest), 0.75 + 3.0 * len(panels)), layout="constrained")
+    figure = PaperFigure(figsize=(max(4.6, 1.25 + 1.3 * widest), 0.75 + 3.0 * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), 1, squeeze=False).ravel()
     for panel, axes in zip(panels, grid, strict=True):
         for place, (label, values) in enumerate(panel.values.items()):
@@ -132,11 +133,11 @@ def _epochs_panel(dataset: str, values: Mapping[str, Floats], choices: Choices) 
     """As published: pairs are tested when the ANOVA is significant, and their p is not corrected."""
     against = _against(values, choices)
     if len(values) < 2:
-        return Panel(dataset, "", values, against, {}, "one training alone: nothing to test")
+        return Panel(dataset, "", values, against, {}, "one training alone, so nothing was tested")
     found = training_trajectory(values)
     pairs = {frozenset((pair.test.first, pair.test.second)): pair for pair in found.pairs}
     p = {label: pairs[frozenset((against, label))].p for label in values if label != against}
-    overall = f"{found.groups.classic.test}: p = {_p(found.groups.classic.p)}"
+    overall = f"{found.groups.classic.test}: {_p(found.groups.classic.p)}"
     if not found.pairs_follow:
         return Panel(dataset, "", values, against, {}, f"{overall}, so no pair was tested")
     test = f"{overall}; Welch's t-test against {choices.named(against)}, {CORRECTION_WORDS['none']}"
@@ -177,8 +178,8 @@ def _patients_panel(group: Group, entrants: Sequence[Entrant], choices: Choices)
         for label in others if held[against].keys() & held[label].keys()
     ]  # fmt: skip
     corrected = adjust([test.p for test in tests], "holm")
-    kinds = ", ".join(sorted({test.test for test in tests})) or "no test"
-    test = f"paired with {choices.named(against)}: {kinds}; p corrected by {CORRECTION_WORDS['holm']}"
+    kinds = " or ".join(sorted({test.test for test in tests}))
+    test = f"paired with {choices.named(against)}: {kinds}, p corrected by {CORRECTION_WORDS['holm']}" if tests else ""
     p = {one.second: found for one, found in zip(tests, corrected, strict=True)}
     return Panel(group.key.dataset, "" if group.key.prompt == "none" else group.key.prompt, values, against, p, test)
 
@@ -218,7 +219,7 @@ def _stars(axes: Axes, place: int, values: Floats, text: str) -> None:
 
 def _tick(label: str, panel: Panel, choices: Choices) -> str:
     """Name and number of values, broken where it is long."""
-    name = choices.named(label).replace(" (", "\n(")
+    name = "\n".join(textwrap.wrap(choices.named(label).replace(".", ". "), 15)).replace(". ", ".")
     return f"{name}\nn = {len(panel.values[label])}"
 
 
@@ -247,19 +248,21 @@ def _said(panels: Sequence[Panel], choices: Choices) -> str:
         else f"{LABEL[0].upper()}{LABEL[1:]}. Epochs of one training follow from each other, so these p-values say "
         "nothing about new patients."
     )
-    tests = "; ".join(dict.fromkeys(p.test for p in panels))
-    return f"{what} Whiskers: last value within 1.5 box heights. {tests}. * P < .05, ** P < .01, *** P < .001."
+    tests = "; ".join(dict.fromkeys(p.test for p in panels if p.test))
+    tests = f"{tests[:1].upper()}{tests[1:]}"
+    tested = f" {tests}. * P < .05, ** P < .01, *** P < .001." if tests else ""
+    return f"{what} Whiskers: last value within 1.5 box heights.{tested}"
 
 
 def _in_words(panel: Panel, choices: Choices) -> str:
     means = []
     for label, values in panel.values.items():
         p = panel.p.get(label)
-        tested = "" if p is None else f", p = {_p(p)}"
+        tested = "" if p is None else f", {_p(p)}"
         means.append(f"{choices.named(label)} mean {number(float(np.mean(values)))} (n = {len(values)}{tested})")
     prompt = f", {panel.prompt}" if panel.prompt else ""
     return f"{choices.named(panel.dataset)}{prompt}: {'; '.join(means)}."
 
 
 def _p(value: float | None) -> str:
-    return "undefined" if value is None else "< .001" if value < 0.001 else f"{value:.3f}"
+    return "no p" if value is None else "p < .001" if value < 0.001 else f"p = {value:.3f}"

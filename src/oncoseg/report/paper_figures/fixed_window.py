@@ -8,6 +8,7 @@ counted as that model's results count it. Needs the images: the data set is open
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -118,7 +119,7 @@ def _figure(
     asked: tuple[int, int],
 ) -> PaperFigure:  # fmt: skip
     shown = _examples(slices, choices.examples)
-    figure = PaperFigure(figsize=(2.3 * (len(shown) + 1), 5.7), layout="constrained")
+    figure = PaperFigure(figsize=(2.3 * (len(shown) + 1), 5.3), layout="constrained")
     grid = figure.subplots(2, len(shown) + 1, squeeze=False)
     window, union = found.window, _union(slices)
     for one, (top, bottom) in zip(shown, grid.T, strict=False):
@@ -141,7 +142,8 @@ def _figure(
     boxes.set_title(f"{count} boxes of\n{len(slices)} training cases", fontsize=8.5)
     boxes.set_facecolor("#f1f3f5")
     words.set_axis_off()
-    words.text(0.02, 0.98, _facts(found, union, coverage), va="top", fontsize=8, transform=words.transAxes, wrap=True)
+    lines = [line for fact in _facts(found, union, coverage) for line in textwrap.wrap(fact, 34)]
+    words.text(0.0, 0.98, "\n".join(lines), va="top", fontsize=8, transform=words.transAxes)
     grid[0, 0].set_ylabel("slice, tight box,\nwindow")
     grid[1, 0].set_ylabel("crop that the\nmodel sees")
     handles = [
@@ -151,7 +153,7 @@ def _figure(
     figure.legend(handles=handles, loc="outside upper right", ncols=3)
     said = _said(cell, choices, asked=asked)
     note(figure, said)
-    figure.words = f"{said} {_facts(found, union, coverage)}".replace("\n", " ")
+    figure.words = " ".join([said, *_facts(found, union, coverage)])
     figure.numbers = [_number(one, box) for one in slices for box in one.boxes] + [
         {"case": what, "slice": None, **window_._asdict()} for what, window_ in (("union", union), ("window", window))
     ]
@@ -246,21 +248,19 @@ def _image(
 
 def _box(axes: Axes, box: Window, colour: str, width: float) -> None:
     size = (box.right - box.left, box.bottom - box.top)
-    axes.add_patch(Rectangle((box.left, box.top), *size, fill=False, edgecolor=colour, linewidth=width))
+    axes.add_patch(Rectangle((box.left, box.top), *size, fill=False, edgecolor=colour, linewidth=width, clip_on=False))
 
 
-def _facts(found: Found, union: Window, coverage: Coverage) -> str:
+def _facts(found: Found, union: Window, coverage: Coverage) -> list[str]:
     window, (rows, columns) = found.window, found.shape
-    return "\n".join(
-        [
-            f"Slices: {columns} x {rows} pixels.",
-            f"Union: [{union.left}, {union.top}, {union.right}, {union.bottom}].",
-            f"Window: [{window.left}, {window.top}, {window.right}, {window.bottom}],",
-            f"{window.right - window.left} x {window.bottom - window.top} pixels.",
-            f"On {coverage.cases} tested cases:",
-            *coverage.told,
-        ]
-    )
+    size = f"{window.right - window.left} x {window.bottom - window.top}"
+    return [
+        f"Slices: {columns} x {rows} pixels.",
+        f"Union: [{union.left}, {union.top}, {union.right}, {union.bottom}].",
+        f"Window: [{window.left}, {window.top}, {window.right}, {window.bottom}], {size} pixels.",
+        f"On {coverage.cases} tested cases:",
+        *coverage.told,
+    ]
 
 
 def _said(cell: CellResult, choices: Choices, *, asked: tuple[int, int]) -> str:

@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 from oncoseg.errors import InputError
 from oncoseg.experiments.lungs import LEFT, RIGHT
 from oncoseg.experiments.store import CellResult
-from oncoseg.report.drawing import PaperFigure, Selection, note
+from oncoseg.report.drawing import PaperFigure, Selection, note, note_lines
 from oncoseg.report.groups import by_dataset, make_groups
 from oncoseg.report.pictures import edges
 from oncoseg.report.views import (
@@ -87,9 +87,11 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
     heads = ["reference", *(_head(c, choices) for c in columns)]
     pictures = ["reference", *columns] if choices.layout == "gtv-samgan" else ["image", "reference", *columns]
     heads = heads if choices.layout == "gtv-samgan" else ["image", *heads]
-    figure = PaperFigure(
-        figsize=(_INCHES * len(pictures), 0.85 + (_INCHES + 0.12) * len(rows)), layout="constrained", facecolor="white"
-    )
+    said = _said(rows, columns, choices, more=more)
+    high = max(_INCHES * _tall(row.view) + 0.25 for row in rows) * len(rows)
+    above = 0.45 + 0.15 * max(head.count("\n") + 1 for head in heads)
+    width = _INCHES * len(pictures)
+    figure = PaperFigure(figsize=(width, above + high + 0.13 * len(note_lines(said, width))), layout="constrained")
     grid = figure.subplots(len(rows), len(pictures), squeeze=False)
     numbers: list[dict[str, Any]] = []
     for row, line in zip(rows, grid, strict=True):
@@ -100,11 +102,16 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
         line[0].set_ylabel(f"{row.view.case}\nslice {row.view.slice_index}", fontsize=8)
         numbers += _numbers(row, columns)
     _legend(figure, rows, choices)
-    said = _said(rows, columns, choices, more=more)
     note(figure, said)
     figure.numbers = numbers
     figure.words = f"{said} {_values(rows, columns, choices)}"
     return figure
+
+
+def _tall(view: View) -> float:
+    """Height of a slice over its width."""
+    rows, columns = view.image.shape
+    return rows * view.spacing[0] / (columns * view.spacing[1])
 
 
 def _columns(results: Sequence[CellResult], choices: Choices) -> tuple[list[Column], int]:
@@ -137,11 +144,18 @@ def _panel(axes: Axes, row: _Row, what: str | Column, columns: Sequence[Column],
         found = row.drawn[columns.index(what)]
         view = own_crop(what, view)
         masks = {} if found is None else dict(found.masks)
-        _dice(axes, found, what.roi)
+        _dice(axes, found, what.roi, lungs=choices.layout == "benchmark")
     _slice(axes, view, masks, choices, roi=roi, width=1.1)
     if view.whole:
-        shown = [view.references[roi], *(p.masks[roi] for p in row.drawn if p is not None and roi in p.masks)]
-        _inset(axes, view, masks, choices=choices, frame=frame_round(shown, view.spacing, margin_mm=choices.margin_mm))
+        _inset(axes, view, masks, choices=choices, frame=_frame(row, roi, choices.margin_mm))
+
+
+def _frame(row: _Row, roi: str, margin_mm: float) -> tuple[int, int, int, int]:
+    """Round the reference, so that no model decides where one looks; round the predictions where that is empty."""
+    shown = [row.view.references[roi]]
+    if not shown[0].any():
+        shown = [p.masks[roi] for p in row.drawn if p is not None and roi in p.masks]
+    return frame_round(shown, row.view.spacing, margin_mm=margin_mm)
 
 
 def _slice(axes: Axes, view: View, masks: Mapping[str, Mask], choices: Choices, *, roi: str, width: float) -> None:
@@ -186,13 +200,13 @@ def _inset(
     axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=0.9))
 
 
-def _dice(axes: Axes, found: Predicted | None, roi: str) -> None:
+def _dice(axes: Axes, found: Predicted | None, roi: str, *, lungs: bool) -> None:
     if found is None:
         text = "no picture kept"
     else:
         parts = [f"Dice {found.dice[roi]:.2f}"] if roi in found.dice else ["Dice undefined"]
-        lungs = [found.dice[name] for name in (RIGHT, LEFT) if name in found.dice]
-        parts += [f"lungs {np.mean(lungs):.2f}"] if lungs else []
+        others = [found.dice[name] for name in (RIGHT, LEFT) if lungs and name in found.dice]
+        parts += [f"lungs {np.mean(others):.2f}"] if others else []
         text = " · ".join(parts)
     axes.set_xlabel(text, fontsize=8, labelpad=2)
 
@@ -220,7 +234,8 @@ def _said(rows: Sequence[_Row], columns: Sequence[Column], choices: Choices, *, 
     low, high = rows[0].view.window
     parts = [
         f"Cases are chosen by rule ({cases}{over}), slices by the largest area of the reference.",
-        f"Dice is of the whole case. Window {low:g} to {high:g}" + (" HU." if low < 0 else "."),
+        f"Dice is of the whole case. The inset lies round the reference. Window {low:g} to {high:g}"
+        + (" HU." if low < 0 else "."),
     ]
     if any("~" in (c.prediction(row.view.case) or "") for c in columns for row in rows):
         parts.append("Of several draws of a prompt the first is shown.")
