@@ -56,7 +56,7 @@ def run_and_report(
     cells = matrix.plan()
     with bars() as shown:
         progress = RunBars(shown, len(cells))
-        summary = run_matrix(matrix, out, workers=workers, progress=progress, command=_command())
+        summary = run_matrix(matrix, out, workers=workers, progress=progress, command=command_line())
     reasons = [str(line.reason) for line in summary.having("left out")]
     for reason in dict.fromkeys(reasons):
         say(f"left out: {reasons.count(reason)} cells, because: {reason}")
@@ -97,6 +97,6 @@ def _seconds(seconds: float | None) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _command() -> str:
+def command_line() -> str:
     """The command line without folders, for the provenance."""
     return shlex.join([Path(sys.argv[0]).name, *(Path(a).name if "/" in a else a for a in sys.argv[1:])])

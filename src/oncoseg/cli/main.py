@@ -17,11 +17,13 @@ from oncoseg.cli import (
     degrade,
     demo,
     evaluate,
+    export,
     fetch,
     figure,
     lungs,
     predict,
     report,
+    reproduce,
     shelves,
     train,
     weights,
@@ -53,12 +55,14 @@ app.add_typer(weights.app, name="weights", rich_help_panel=_LOOK)
 app.command("predict", rich_help_panel=_WORK)(predict.predict)
 app.command("evaluate", rich_help_panel=_WORK)(evaluate.evaluate)
 app.command("convert", rich_help_panel=_WORK)(convert.convert)
+app.command("export", rich_help_panel=_WORK)(export.export)
 app.command("lungs", rich_help_panel=_WORK)(lungs.lungs)
 app.add_typer(data.app, name="data", rich_help_panel=_WORK)
 app.command("train", rich_help_panel=_COMPARE)(train.train)
 app.command("bench", rich_help_panel=_COMPARE)(bench.bench)
 app.command("degrade", rich_help_panel=_COMPARE)(degrade.degrade)
 app.command("report", rich_help_panel=_COMPARE)(report.report)
+app.command("reproduce", rich_help_panel=_COMPARE)(reproduce.reproduce)
 app.command("audit", rich_help_panel=_COMPARE)(audit.audit)
 app.command("figure", rich_help_panel=_COMPARE)(figure.figure)
 
