@@ -143,11 +143,14 @@ class Trainable(Model, Protocol):
         ...
 
     def losses(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """Each loss to descend in turn, by the name of the parameter group it moves."""
+        """Each loss to descend in turn, by the name of the parameter group it moves.
+
+        Groups `name.part` are moved by the loss `name`, too; a training may give each a rate of its own.
+        """
         ...
 
     def parameter_groups(self) -> dict[str, Iterator[nn.Parameter]]:
-        """Parameters by group name; each group has its own optimiser."""
+        """Parameters by group name; each loss has its own optimiser."""
         ...
 
     def options(self) -> dict[str, Any]:

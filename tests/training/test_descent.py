@@ -60,6 +60,63 @@ def test_a_group_can_have_its_own_rate():
     assert model.weights()["critic"] == pytest.approx(0.95)
 
 
+class Parts(Pair):
+    """One loss that moves two groups."""
+
+    def losses(self, batch):
+        yield "network", self.network["critic"](self.network["generator"](batch["x"])).mean()
+
+    def parameter_groups(self):
+        return {"network.slow": self.network["generator"].parameters(), "network": self.network["critic"].parameters()}
+
+
+def test_one_loss_moves_several_groups_each_at_its_rate():
+    model = Parts()
+    losses = Descent(model, sgd(device="cpu", group_rates={"network.slow": 0.1})).step(
+        [{"x": torch.ones(4, 1)}], 0, 0.1
+    )
+    assert losses == {"network": 1.0}
+    # Both gradients are 1.
+    assert model.weights() == pytest.approx({"generator": 1 - 0.01, "critic": 0.9})
+
+
+def test_a_group_without_a_rate_takes_that_of_its_loss():
+    config = sgd(group_rates={"network": 0.5, "network.slow": 0.1})
+    assert [config.group_rate(name) for name in ("network.slow", "network.fast", "network", "critic")] == [
+        *(0.1, 0.5, 0.5, 1.0)
+    ]
+
+
+def test_gradients_of_a_loss_are_clipped_over_all_groups_that_it_moves():
+    model = Parts()
+    Descent(model, sgd(device="cpu", clip=0.5)).step([{"x": torch.ones(4, 1)}], 0, 1.0)
+    # A norm of sqrt(2) becomes 0.5, the same share in both.
+    assert model.weights() == pytest.approx({name: 1 - 0.5 / 2**0.5 for name in ("generator", "critic")}, abs=1e-5)
+
+
+def test_a_training_with_several_rates_goes_on_where_it_was():
+    config = TrainConfig(steps=4, optimiser="adamw", device="cpu", group_rates={"network.slow": 0.1})
+    batch, whole, begun, again = [{"x": torch.ones(4, 1)}], Parts(), Parts(), Parts()
+    straight, first = Descent(whole, config), Descent(begun, config)
+    for number in range(4):
+        straight.step(batch, number, 1e-2)
+    for number in range(2):
+        first.step(batch, number, 1e-2)
+    second = Descent(again, config)
+    second.restore(*first.state())
+    for number in (2, 3):
+        second.step(batch, number, 1e-2)
+    assert again.weights() == whole.weights()
+    assert [g["lr"] for g in second.optimisers["network"].param_groups] == pytest.approx([1e-3, 1e-2])
+
+
+def test_a_model_of_which_nothing_learns_is_refused():
+    model = Pair()
+    model.network.requires_grad_(False)
+    with pytest.raises(ConfigError, match="no parameter that loss 'generator' moves"):
+        Descent(model, sgd(device="cpu"))
+
+
 def test_two_losses_accumulate_in_turn():
     whole, halves = Pair(), Pair()
     x = torch.tensor([[1.0], [2.0], [3.0], [4.0]])

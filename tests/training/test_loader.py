@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from oncoseg.errors import InputError
+from oncoseg.models import unet
 from oncoseg.training.loader import CasesOnDemand, Samples, batches
 
 
@@ -83,3 +84,29 @@ def test_cases_on_demand_are_read_once_while_there_is_room(make_case):
     assert read == ["0", "1", "2", "0"]
     assert len(cases) == 3
     assert [case.name for case in cases[1:]] == ["case1", "case2"]
+
+
+class Picky:
+    """Makes no sample of some cases."""
+
+    info = unet.INFOS[0]
+
+    def __init__(self, refused):
+        self.refused = refused
+
+    def samples(self, case, rng):
+        if case.name not in self.refused:
+            yield {"name": case.name}
+
+
+def test_a_case_without_a_sample_is_replaced_by_others_where_that_is_asked_for(make_case):
+    cases = [make_case(n) for n in range(4)]
+    picky = Picky({"case1", "case2"})
+    row = Samples(picky, cases, seed=0, redraw=True)
+    found = [row[n]["name"] for n in range(40)]
+    assert set(found) == {"case0", "case3"}
+    assert found == [row[n]["name"] for n in range(40)]
+    with pytest.raises(InputError, match=r"no training sample of case case\d"):
+        [Samples(picky, cases, seed=0)[n] for n in range(4)]
+    with pytest.raises(InputError, match="of any of 4 cases"):
+        Samples(Picky({"case0", "case1", "case2", "case3"}), cases, seed=0, redraw=True)[0]

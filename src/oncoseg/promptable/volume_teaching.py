@@ -27,6 +27,12 @@ from oncoseg.promptable.volumes import VolumeModel
 
 #: Rounds, counted from 0, one of which has no click: numpy's `randint(2, 9)` in the released training.
 WITHOUT_CLICK = range(2, 9)
+#: Parameter group of each part of a network; other parts are in the group `network`.
+GROUPS = {
+    "image_encoder": "network.encoder",
+    "prompt_encoder": "network.decoder",
+    "mask_decoder": "network.decoder",
+}
 
 
 class TaughtVolumeModel(VolumeModel):
@@ -46,6 +52,8 @@ class TaughtVolumeModel(VolumeModel):
 
     def samples(self, case: Case, rng: np.random.Generator) -> Iterator[Sample]:
         """Cubes of a prepared case, as many as it has lesions; they are cut round the reference.
+
+        None where the cube holds too little of it, see the option `label_above`.
 
         Yields:
             `image` float32 (1, s, s, s), standardised; `target` uint8 (s, s, s), all tumour in the cube, or the lesion
@@ -67,6 +75,8 @@ class TaughtVolumeModel(VolumeModel):
             stop = (start + self.settings.image_size).tolist()
             image = crop_or_pad(case.image, start.tolist(), stop).voxels
             inside = crop_or_pad(target, start.tolist(), stop).voxels
+            if self.settings.label_above and np.count_nonzero(inside) <= self.settings.label_above:
+                continue
             yield {
                 "image": _flipped(standardised(image), mirrored)[None],
                 "target": _flipped(inside.astype(np.uint8), mirrored),
@@ -119,8 +129,16 @@ class TaughtVolumeModel(VolumeModel):
         return {drawn, rounds - 1}
 
     def parameter_groups(self) -> dict[str, Iterator[nn.Parameter]]:
-        """One group, `network`, with every parameter that learns."""
-        return {"network": (p for p in self.network.parameters() if p.requires_grad)}
+        """Every parameter that learns, so that each part may have a rate of its own.
+
+        `network.encoder` is the image encoder with what M-SAM adds to its queries and values, `network.decoder` the
+        prompt encoder and the mask decoder, `network` the rest, which is M-SAM's adapter.
+        """
+        groups: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault(GROUPS.get(name.partition(".")[0], "network"), []).append(parameter)
+        return {name: iter(group) for name, group in groups.items()}
 
     def validation_prompts(self, case: Case) -> list[Prompt]:
         """One click for each lesion, on its deepest voxel; none for an empty mask."""

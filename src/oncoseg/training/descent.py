@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from oncoseg.training.average import Average
 from oncoseg.training.checkpoint import optimiser_tensors, restore_optimiser
 from oncoseg.training.loader import Batch
 from oncoseg.training.ranks import ALONE, Ranks
-from oncoseg.training.settings import TrainConfig
+from oncoseg.training.settings import TrainConfig, loss_of
 from oncoseg.weights.loading import load_strictly
 
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -26,7 +27,10 @@ _NETWORK, _AVERAGE = "network.", "ema."
 
 
 class Descent:
-    """A model with one optimiser for each of its parameter groups.
+    """A model with one optimiser for each of its losses.
+
+    A loss moves the parameter group of its name and those whose names go on behind it with a dot, each at a rate of its
+    own: the loss `network` moves `network`, `network.encoder` and `network.decoder`.
 
     Args:
         model: to train.
@@ -36,7 +40,8 @@ class Descent:
             normalisation become the mean over the processes. All processes need the same losses in the same order.
 
     Raises:
-        ConfigError: for a device that is not there, or bfloat16 on a CPU that cannot compute in it.
+        ConfigError: for a device that is not there, bfloat16 on a CPU that cannot compute in it, or a model of which
+            nothing learns.
         UnknownNameError: for a rate of a parameter group the model does not have.
     """
 
@@ -46,15 +51,31 @@ class Descent:
         if config.precision == "bfloat16" and self.device.type == "cpu":
             require_bfloat16("torch")
         model.network.to(self.device)
-        self.groups = {name: [p for p in group if p.requires_grad] for name, group in model.parameter_groups().items()}
+        parts = {name: [p for p in group if p.requires_grad] for name, group in model.parameter_groups().items()}
+        #: Parameters by the loss that moves them.
+        self.groups: dict[str, list[nn.Parameter]] = {}
+        for name, part in parts.items():
+            self.groups.setdefault(loss_of(name), []).extend(part)
         for name in config.group_rates:
-            self._group(name)
-        self.optimisers = {name: _optimiser(group, config) for name, group in self.groups.items()}
+            if name not in parts and name not in self.groups:
+                raise UnknownNameError(f"parameter group of {self._name}", name, [*parts, *self.groups])
+        for name, moved in self.groups.items():
+            if not moved:
+                raise ConfigError(
+                    f"{self._name}: no parameter that loss '{name}' moves is to learn. Choose what learns."
+                )
+        self.optimisers = {
+            loss: _optimiser(
+                [{"params": part, "name": name} for name, part in parts.items() if part and loss_of(name) == loss],
+                config,
+            )
+            for loss in self.groups
+        }
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
         self.average = Average(model.network, config.ema) if config.ema else None
 
     def step(self, batches: Sequence[Batch], number: int, rate: float) -> dict[str, float]:
-        """Descend each loss of the model in turn; each moves the parameters of its own group alone.
+        """Descend each loss of the model in turn; each moves the parameters of its own groups alone.
 
         Args:
             batches: this process's share of them; they go through the network one after the other, and the mean loss
@@ -63,16 +84,16 @@ class Descent:
             rate: learning rate before `group_rates`.
 
         Returns:
-            Loss by name of its parameter group; the mean where a group has several in turn.
+            Loss by name; the mean where one comes several times in turn.
 
         Raises:
             UnknownNameError: when a loss names no parameter group.
             OncosegError: when a loss is not one finite number.
         """
         self.model.network.train()
-        for name, optimiser in self.optimisers.items():
+        for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
-                group["lr"] = rate * self.config.group_rates.get(name, 1.0)
+                group["lr"] = rate * self.config.group_rate(group["name"])
         pending = [self.model.losses({key: value.to(self.device) for key, value in b.items()}) for b in batches]
         found: dict[str, list[float]] = {}
         while turn := self._turn(pending, [number, sum(map(len, found.values()))]):
@@ -221,7 +242,7 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _optimiser(parameters: list[nn.Parameter], config: TrainConfig) -> Optimizer:
+def _optimiser(parameters: list[dict[str, Any]], config: TrainConfig) -> Optimizer:
     rate, decay = config.learning_rate, config.weight_decay
     match config.optimiser:
         case "adamw":

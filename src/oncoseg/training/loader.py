@@ -83,23 +83,32 @@ class Samples(Dataset[Sample]):
         cases: to make them from, prepared where the model prepares (`oncoseg.training.preparing`).
         seed: of the training.
         per_case: samples of each case in one epoch.
+        redraw: take others, drawn at random, in place of a case of which the model makes no sample.
     """
 
-    def __init__(self, model: Trainable, cases: Sequence[Case], *, seed: int, per_case: int = 1) -> None:
-        self.model, self.cases, self.seed, self.per_case = model, cases, seed, per_case
+    def __init__(
+        self, model: Trainable, cases: Sequence[Case], *, seed: int, per_case: int = 1, redraw: bool = False
+    ) -> None:
+        self.model, self.cases, self.seed, self.per_case, self.redraw = model, cases, seed, per_case, redraw
 
     def __getitem__(self, n: int) -> Sample:
         """Sample n.
 
         Raises:
-            InputError: when the model makes no sample of the case.
+            InputError: when the model makes no sample of the case, or with `redraw` of any.
         """
         epoch, place = divmod(n, len(self.cases) * self.per_case)
         order = _order(self.seed, epoch, len(self.cases) * self.per_case)
         case = self.cases[int(order[place]) // self.per_case]
-        for sample in self.model.samples(case, np.random.default_rng([self.seed, n])):
+        rng = np.random.default_rng([self.seed, n])
+        for sample in self.model.samples(case, rng):
             return sample
-        raise InputError(f"{self.model.info.full_name} makes no training sample of case {case.name}. Leave it out.")
+        if not self.redraw:
+            raise InputError(f"{self.model.info.full_name} makes no training sample of case {case.name}. Leave it out.")
+        for other in rng.permutation(len(self.cases)):
+            for sample in self.model.samples(self.cases[int(other)], rng):
+                return sample
+        raise InputError(f"{self.model.info.full_name} makes no training sample of any of {len(self.cases)} cases.")
 
 
 def batches(

@@ -189,6 +189,8 @@ class _Course:
     def run(self, training: Sequence[Case], validation: Sequence[Case], validate: Validate | None) -> None:
         """Every step that is left."""
         config = self.config
+        if config.redraw:
+            self._note("A case of which the model makes no sample is replaced by others, drawn at random (redraw).")
         loaded = self._batches(training)
         events = (
             EventFiles(self.folder / record.EVENTS, self.begin) if self.ranks.first and config.tensorboard else None
@@ -282,7 +284,7 @@ class _Course:
     def _batches(self, training: Sequence[Case]) -> Iterator[Batch]:
         config = self.config
         return batches(
-            Samples(self.model, training, seed=config.seed, per_case=config.samples_per_case),
+            Samples(self.model, training, seed=config.seed, per_case=config.samples_per_case, redraw=config.redraw),
             size=config.batch,
             first=self.begin * config.accumulate,
             stop=self.steps * config.accumulate,

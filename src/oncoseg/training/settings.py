@@ -27,7 +27,7 @@ class TrainConfig:
         accumulate: such batches behind one optimiser step.
         optimiser: `adamw`, `adam`, or `sgd`.
         learning_rate: highest rate.
-        group_rates: factor on it for a parameter group, by the group's name.
+        group_rates: factor on it for a parameter group, by the group's name, or by that of the loss that moves it.
         weight_decay, momentum: of the optimiser; momentum of `sgd` only.
         nesterov: momentum of `sgd` is Nesterov's, as in nnU-Net; else the plain one.
         schedule, warm_up, milestones, gamma: how the rate runs, see `rate_factor`; `milestones` and `gamma` are of
@@ -36,13 +36,15 @@ class TrainConfig:
             poly schedule of nnU-Net is by epoch, that of TransUNet by step.
         ema: decay of the exponential moving average of the weights, e.g. 0.999, which is then what is validated and
             kept, see `oncoseg.training.average`; 0 averages nothing.
-        clip: largest gradient norm of a parameter group; 0 does not clip.
+        clip: largest gradient norm of all parameters that one loss moves; 0 does not clip.
         precision: of the forward pass; weights stay float32.
         validate_every: steps between validations; the log has a line for each.
         save_every: steps between saved states, a multiple of `validate_every`; 0 saves at every validation.
         patience: validations without a better score after which training stops; 0 never stops early.
         select: which weights are kept: of the `best` validation, or the `last`.
         seed: of data order and every random choice.
+        redraw: a case of which the model makes no sample (e.g. because its tumour is too small) is replaced by others,
+            drawn at random, as in SAM-Med3D's loader; without it, such a case ends the training with an error.
         workers: processes that prepare batches; does not change them.
         device: `auto` takes an accelerator where torch sees one.
         prepared: where cases wait that the model has prepared (resampled): in `memory` alone, or on disk as well,
@@ -81,6 +83,7 @@ class TrainConfig:
     patience: int = 0
     select: Literal["best", "last"] = "best"
     seed: int = 0
+    redraw: bool = False
     workers: int = 0
     device: str = "auto"
     prepared: Keep = "plain"
@@ -146,11 +149,25 @@ class TrainConfig:
             gamma=self.gamma,
         )
 
+    def group_rate(self, group: str) -> float:
+        """Factor on the learning rate for a parameter group: its own, else that of its loss, else 1."""
+        return self.group_rates.get(group, self.group_rates.get(loss_of(group), 1.0))
+
     def _fraction(self, step: int, cases: int) -> tuple[int, int]:
         """Epochs behind a step as a fraction of whole numbers, which never falls a bit short of a whole epoch."""
         if self.epoch_steps:
             return step, self.epoch_steps
         return step * self.batch * self.accumulate, cases * self.samples_per_case
+
+
+def loss_of(group: str) -> str:
+    """The loss that moves a parameter group.
+
+    Example:
+        >>> loss_of("network.encoder"), loss_of("critic")
+        ('network', 'critic')
+    """
+    return group.partition(".")[0]
 
 
 #: Fields that change how fast and with what left behind, but not what is learnt.
