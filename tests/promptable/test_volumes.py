@@ -206,6 +206,90 @@ def test_a_changed_embedding_goes_from_round_to_round_and_back_with_undo():
         session.undo()
 
 
+class Whole(Echo):
+    """Answers with everything where it is not clicked."""
+
+    def decode(self, embedding, prompts, *, multimask=False):
+        self.asked.append(prompts)
+        logits = torch.full((len(embedding), 1, *(self.image_size,) * 3), 8.0)
+        return Answer(logits, torch.ones(len(embedding), 1), embedding)
+
+
+def whole(**options):
+    info = replace(INFO, prompts_optional=True)
+    chosen = {"image_size": 16, "patch_size": 4, "spacing_mm": 2.0, **options}
+    return VolumeModel(info, VolumeOptions(**chosen), Whole(16))
+
+
+def test_without_a_click_the_middle_is_looked_at_once_with_an_empty_mask_and_no_click():
+    for crop in ("prompt", "centre"):
+        model, image = whole(crop=crop), ct()
+        found = model.predict(image).voxels
+        [asked] = model.network.asked
+        assert asked.points.shape == (1, 0, 3)
+        assert asked.labels.shape == (1, 0)
+        assert asked.masks.shape == (1, 1, 16, 16, 16)
+        assert not asked.masks.any()
+        assert any("Without a click the cube in the middle" in sentence for sentence in model.told)
+        inside = found > 0.5
+        # 16 voxels of 2 mm on a grid of (4, 1.5, 2) mm, round the middle (10, 30, 25).
+        assert inside[10, 30, 25]
+        assert [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))).size for axis in range(3)] == pytest.approx(
+            [8, 21, 16], abs=1
+        )
+
+
+def test_without_a_click_cubes_side_by_side_cover_the_image_those_in_the_middle_first():
+    model, image = whole(crop="sliding", tiles=200), ct()
+    assert (model.predict(image).voxels > 0.5).all()
+    # 100 x 90 x 80 mm are 50 x 45 x 40 voxels of 2 mm: 4 x 3 x 3 cubes of 16.
+    assert len(model.network.asked) == 36
+    few = whole(crop="sliding", tiles=4)
+    found = few.predict(image).voxels > 0.5
+    assert len(few.network.asked) == 4
+    assert found[10, 30, 25]
+    assert any("only 4 of 36 cubes" in sentence for sentence in few.told)
+
+
+def test_without_a_click_both_lungs_are_looked_at():
+    data = phantom(cases=1, seed=5, shape=[32, 64, 64], spacing=[5.0, 4.0, 4.0])
+    image = data.load(data.entries()[0].case).image
+    model = whole(crop="lungs", spacing_mm=4.0)
+    found = model.predict(image).voxels > 0.5
+    assert len(model.network.asked) == 2
+    for mask in (lungs(image).right, lungs(image).left):
+        assert (found & mask.voxels).any()
+    none = whole(crop="lungs")
+    none.predict(ct())
+    assert any("No lungs were found" in sentence for sentence in none.told)
+
+
+def test_a_session_waits_for_clicks_where_they_are_optional_too():
+    model = whole()
+    session = model.session(ct())
+    assert model.network.asked == []
+    assert session.add(Click((10, 30, 25))).voxels.any()
+
+
+def test_cubes_may_be_embedded_in_bfloat16_which_is_told():
+    class Small(Echo):
+        def __init__(self):
+            super().__init__(16)
+            self.image_encoder = torch.nn.Conv3d(1, 1, 1)
+
+        def embed(self, volumes):
+            raise AssertionError("float32 was not asked for")
+
+    network = Small()
+    model = made(network, compute="bfloat16")
+    try:
+        model.predict(ct(), [Click((10, 30, 25))])
+    except ConfigError as error:
+        pytest.skip(f"this machine: {error}")
+    assert network.embeddings[0].dtype == torch.float32
+    assert "bfloat16, not compared" in model.told[0]
+
+
 def test_sessions_take_back_and_forget():
     session = made().session(ct())
     first = session.add(Click((10, 30, 25))).voxels
@@ -387,6 +471,29 @@ def target():
     voxels = torch.zeros(2, 32, 32, 32, dtype=torch.uint8)
     voxels[:, 10:20, 12:18, 14:22] = 1
     return voxels
+
+
+def test_cubes_with_too_little_label_make_no_sample():
+    prepared = taught().prepare(case())
+    held = [int(s["target"].sum()) for s in taught(taught_crop="lesion").samples(prepared, np.random.default_rng(0))]
+    assert len(held) == 2
+    kept = taught(taught_crop="lesion", label_above=max(held)).samples(prepared, np.random.default_rng(0))
+    assert list(kept) == []
+    kept = taught(taught_crop="lesion", label_above=min(held) - 1).samples(prepared, np.random.default_rng(0))
+    assert len(list(kept)) == 2
+
+
+def test_parts_of_a_network_are_groups_of_their_own():
+    class Parts(Recalled):
+        def __init__(self):
+            super().__init__(32)
+            for name in ("image_encoder", "prompt_encoder", "mask_decoder", "bidatt"):
+                self.add_module(name, torch.nn.Linear(1, 1))
+            self.image_encoder.bias.requires_grad_(False)
+
+    model = TaughtVolumeModel(INFO, VolumeOptions(image_size=32, patch_size=4), Parts())
+    counts = {name: len(list(group)) for name, group in model.parameter_groups().items()}
+    assert counts == {"network": 3, "network.encoder": 1, "network.decoder": 4}
 
 
 def test_a_step_has_11_rounds_of_one_click_with_two_without():

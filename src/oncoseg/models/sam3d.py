@@ -99,14 +99,14 @@ RECIPES = {
         source="none: a small random image encoder, to see on a CPU that everything runs",
         options={
             "embed_dim": 48,
-            "depth": 2,
+            "depth": 1,
             "heads": 4,
             "losses": {"dice_squared": 1.0, "cross_entropy": 1.0},
             "spacing": (5.0, 4.0, 4.0),
             "patch": (32, 64, 64),
             "augment": "none",
         },
-        training={"steps": 150, "batch": 1, "learning_rate": 3e-3, "validate_every": 25},
+        training={"steps": 100, "batch": 1, "learning_rate": 1e-2, "validate_every": 25},
     ),
     "paper": Recipe(
         source="Bui et al. 2024 (arXiv 2309.03493), section 3, and UARK-AICV/SAM3D, its trainer for MSD Lung",

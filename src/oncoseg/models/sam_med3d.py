@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oncoseg import msam
 from oncoseg.contracts import ModelInfo, Recipe
 from oncoseg.nn.sam3d.network import Sam3d
 from oncoseg.promptable.building import built
@@ -26,6 +27,7 @@ INFOS = (
         trainable_parameters=100_509_232,
         dimension="3d",
         prompts=("click",),
+        prompts_optional=True,
         doi="10.48550/arXiv.2310.15161",
         licence="Apache-2.0",
         fidelity="verified",
@@ -41,16 +43,6 @@ class Options(VolumeOptions):
     """All of them are those of every network prompted in volumes."""
 
 
-_RATES: dict[str, Any] = {
-    "optimiser": "adamw",
-    "learning_rate": 8e-4,
-    "weight_decay": 0.1,
-    "schedule": "multistep",
-    "milestones": (120, 180),
-    "gamma": 0.1,
-    "rate_every": "epoch",
-    "epochs": 200,
-}
 RECIPES = {
     "smoke": Recipe(
         source="none: a small network from random weights, to see on a CPU that everything runs",
@@ -71,17 +63,31 @@ RECIPES = {
     ),
     "paper": Recipe(
         source="uni-medical/SAM-Med3D, train.py and its defaults; Wang et al. 2023 (arXiv 2310.15161), section 3.4",
-        training={**_RATES, "batch": 12, "accumulate": 20, "precision": "float16"},
-        notes="Training cubes are cut round the reference, as published; predictions look round the click. Left out: "
-        "the rate of 8e-5 of prompt encoder and mask decoder, which here learn at the image encoder's, and the "
-        "redrawing of cases whose cube holds at most 1000 voxels of label. The paper's two stages of 800 and 200 "
-        "epochs are one here.",
+        options={"label_above": 1000},
+        training={
+            "optimiser": "adamw",
+            "learning_rate": 8e-4,
+            "group_rates": {"network.decoder": 0.1},
+            "weight_decay": 0.1,
+            "schedule": "multistep",
+            "milestones": (120, 180),
+            "gamma": 0.1,
+            "rate_every": "epoch",
+            "epochs": 200,
+            "batch": 12,
+            "accumulate": 20,
+            "precision": "float16",
+            "redraw": True,
+        },
+        notes="Prompt encoder and mask decoder learn at 8e-5. Training cubes are cut round the reference, as "
+        "published, and cases whose cube holds at most 1000 voxels of label are replaced by others; predictions look "
+        "round the click. The paper's two stages of 800 and 200 epochs are one here.",
     ),
     "m-sam": Recipe(
-        source="Shi et al. 2024 (arXiv 2403.05912), table 1: the common pipeline of its experiments",
+        source=msam.SOURCE,
         options={"spacing_mm": 0.0},
-        training={**_RATES, "batch": 4},
-        assumed=(*_RATES, "batch"),
+        training=msam.STEPS,
+        assumed=tuple(msam.STEPS),
         notes="That paper does not say how its baselines were trained: the steps are M-SAM's own. Cubes are cut at the "
         "scanner's spacing, round the reference in training and round the click in prediction.",
     ),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from oncoseg.errors import ConfigError
 from oncoseg.inference.running import SAME_MASKS, Runner, Running, lowest_dice, runner
-from oncoseg.nn.sam import Sam, SlicePrompts
 
 #: `float32` is plain torch; `fastest` measures what there is on the first images and takes what keeps the masks.
 Compute = Literal["float32", "bfloat16", "onnxruntime", "openvino", "fastest"]
@@ -24,21 +24,32 @@ _WAYS: dict[str, Running] = {
 ROUNDS = 3
 
 
+class Embeds(Protocol):
+    """A network with an image encoder."""
+
+    image_encoder: nn.Module
+
+    def embed(self, images: Tensor, /) -> Tensor:
+        """Embeddings of a batch."""
+        ...
+
+
 class Embedding:
     """The image encoder of a network as it computes; its weights must stay as they are.
 
     Args:
         network: with its image encoder, in evaluation mode.
         compute: how.
+        masks: what the network finds in the middle of embedded images, as logits, by which `fastest` compares.
     """
 
-    def __init__(self, network: Sam, compute: Compute) -> None:
-        self.network, self.compute = network, compute
+    def __init__(self, network: Embeds, compute: Compute, masks: Callable[[Tensor], Tensor]) -> None:
+        self.network, self.compute, self._masks = network, compute, masks
         self.told: list[str] = []
         self._runner: Runner | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Embeddings of images (batch, 3, s, s).
+        """Embeddings of images (batch, 3, s, s), or of volumes (batch, 1, s, s, s).
 
         Raises:
             ConfigError: when this machine or installation cannot compute as asked.
@@ -71,12 +82,6 @@ class Embedding:
         gain = seconds["float32"] / seconds[best]
         self.told = [f"Images are embedded by {_WAYS[best].name}, {gain:.1f} times as fast as float32 here.", *off]
         return _WAYS[best]
-
-    def _masks(self, embedding: Tensor) -> Tensor:
-        """What the network finds in a box in the middle of each image."""
-        size = self.network.image_size
-        box = embedding.new_tensor([size * 0.3, size * 0.3, size * 0.7, size * 0.7]).expand(len(embedding), 4)
-        return self.network.decode(embedding, SlicePrompts(boxes=box)).logits
 
 
 def _seconds(run: Runner, images: Tensor) -> float:

@@ -77,7 +77,7 @@ class PromptedSliceModel:
 
     def __init__(self, info: ModelInfo, options: PromptedOptions, network: Sam, frame: Frame) -> None:
         self.info, self.settings, self.network, self.frame = info, options, network, frame
-        self.embedding = Embedding(network, options.compute)
+        self.embedding = Embedding(network, options.compute, self._in_the_middle)
         #: What the user should know of the weights.
         self.noted: list[str] = []
 
@@ -90,6 +90,12 @@ class PromptedSliceModel:
         """Everything `build` needs to make this model again, as plain data."""
         chosen: dict[str, Any] = plain(self.settings)
         return chosen
+
+    def _in_the_middle(self, embedding: Tensor) -> Tensor:
+        """Logits for a box in the middle of each embedded image."""
+        size = self.network.image_size
+        box = embedding.new_tensor([size * 0.3, size * 0.3, size * 0.7, size * 0.7]).expand(len(embedding), 4)
+        return self.network.decode(embedding, SlicePrompts(boxes=box)).logits
 
     def predict(self, image: Volume, prompts: Sequence[Prompt] = ()) -> Volume:
         """Probability of tumour on the grid of `image`; zero on slices without a prompt and outside the crops.

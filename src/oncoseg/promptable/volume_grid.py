@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -94,8 +95,23 @@ class WorkingGrid:
 
         if not self._lungs:
             return None
-        low, high = min(self._lungs, key=gap)
-        return _triple(np.rint(np.round((low + high) / 2, 6)))
+        return _middle(min(self._lungs, key=gap))
+
+    @property
+    def middles_of_lungs(self) -> list[Index]:
+        """The middle of the box round each lung; empty without lungs."""
+        return [_middle(box) for box in self._lungs]
+
+    def covering(self) -> list[Start]:
+        """As few cubes as cover the image, evenly spaced along each axis, those nearest to its middle first."""
+        axes = []
+        for size in self.grid.shape:
+            count = -(-size // self.side)
+            last = size - self.side
+            axes.append([last // 2] if count == 1 else np.rint(np.linspace(0, last, count)).astype(int).tolist())
+        cubes = [_triple(np.array(start)) for start in product(*axes)]
+        middle = np.array(self.round(self.middle))
+        return sorted(cubes, key=lambda start: float(np.linalg.norm(start - middle)))
 
     def holds(self, start: Start, voxel: Index) -> bool:
         """Whether a voxel lies in a cube."""
@@ -137,6 +153,11 @@ class WorkingGrid:
         corners = np.stack(np.meshgrid(*zip(box.start, np.array(box.stop) - 1, strict=True), indexing="ij"), axis=-1)
         places = self.grid.mm_to_index(self.image.index_to_mm(corners.reshape(-1, 3)))
         return places.min(axis=0), places.max(axis=0)
+
+
+def _middle(box: tuple[NDArray[np.float64], NDArray[np.float64]]) -> Index:
+    low, high = box
+    return _triple(np.rint(np.round((low + high) / 2, 6)))
 
 
 def _triple(values: NDArray[np.generic]) -> Index:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from oncoseg.nn.sam3d.attention import Positions
 from oncoseg.nn.sam_vit import VitSize, sized
+from oncoseg.promptable.computing import Compute
 from oncoseg.promptable.options import require
 
 
@@ -21,9 +22,12 @@ class VolumeOptions:
             object, and round a further one that no cube of the object holds; `centre`: in the middle of the image;
             `lungs`: in the middle of the lung that holds the click or is nearest to it; `sliding`: round the first
             click, then wherever a mask reaches the face of a cube, half a cube further.
+            Without a click: the middle of the image for `prompt` and `centre`, the middle of each lung, and for
+            `sliding` cubes side by side over the whole image.
         tiles: most cubes for one object where they slide.
         clicks: which clicks of a cube are shown in a round beside the mask before: `all`, or the `newest` alone.
         keep_megabytes: embeddings that a session keeps; a cube of 128 voxels takes 0.8.
+        compute: library and number format that cubes are embedded with, see `oncoseg.promptable.computing`.
         image_size: side of the cube in voxels, a multiple of `patch_size`.
         patch_size: side of the patches of the image encoder.
         embed_dim, depth, heads: of the image encoder, in place of ViT-B's; None keeps them.
@@ -35,13 +39,15 @@ class VolumeOptions:
             later rounds then leave the image encoder alone.
         taught_crop: what training cubes are centred on, `label`, all tumour of a case, or one `lesion`, which is then
             the target alone. Both use the reference.
+        label_above: training cubes that hold at most so many voxels of label make no sample; 0 asks for none. A
+            training with `redraw` then takes another case.
         shift: voxels by which training cubes are off their centre at most, along each axis.
         flips: training cubes are mirrored along each axis, half of the time each.
         wrong_above: logit from which a voxel counts as found when the next click is chosen in training.
     """
 
     #: Options that say how to predict; weights do not depend on them, and a checkpoint's may be changed.
-    FREE: ClassVar[frozenset[str]] = frozenset({"crop", "tiles", "clicks", "keep_megabytes"})
+    FREE: ClassVar[frozenset[str]] = frozenset({"crop", "tiles", "clicks", "keep_megabytes", "compute"})
 
     spacing_mm: float = 1.5
     clamp: tuple[float, float] | Literal["none"] = (-1000.0, 1000.0)
@@ -49,6 +55,7 @@ class VolumeOptions:
     tiles: int = 27
     clicks: Literal["all", "newest"] = "all"
     keep_megabytes: int = 500
+    compute: Compute = "float32"
     image_size: int = 128
     patch_size: int = 16
     embed_dim: int | None = None
@@ -60,6 +67,7 @@ class VolumeOptions:
     mask_only: bool = True
     descended: Literal["sum", "round"] = "sum"
     taught_crop: Literal["label", "lesion"] = "label"
+    label_above: int = 0
     shift: int = 0
     flips: bool = True
     wrong_above: float = 0.5
@@ -72,7 +80,10 @@ class VolumeOptions:
                 "clamp must go from a lower to a higher value": isinstance(self.clamp, str)
                 or self.clamp[0] < self.clamp[1],
                 "tiles and rounds must be at least 1": min(self.tiles, self.rounds) >= 1,
-                "keep_megabytes and shift must not be negative": min(self.keep_megabytes, self.shift) >= 0,
+                "keep_megabytes and label_above and shift must not be negative": min(
+                    self.keep_megabytes, self.label_above, self.shift
+                )
+                >= 0,
                 "image_size must be an even number": self.image_size % 2 == 0,
                 "shift must be less than half of image_size": self.shift < self.image_size // 2,
             },

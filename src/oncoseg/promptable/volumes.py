@@ -20,6 +20,8 @@ from oncoseg.inference.accept import accept
 from oncoseg.nn.sam3d.network import Answer, Sam3d
 from oncoseg.nn.sam3d.prompts import VolumePrompts
 from oncoseg.prompt import Click, Index, Prompt
+from oncoseg.promptable.computing import Embedding
+from oncoseg.promptable.stepping import Stepping
 from oncoseg.promptable.volume_grid import Start, WorkingGrid
 from oncoseg.promptable.volume_options import VolumeOptions
 from oncoseg.volume import Volume
@@ -50,10 +52,10 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
-    """A session after a prompt: all prompts, and the cubes of each object."""
+class Looked:
+    """What a session found: how many prompts are answered in it, and the cubes of each object."""
 
-    prompts: tuple[Prompt, ...] = ()
+    answered: int = 0
     parts: dict[str, tuple[Part, ...]] = field(default_factory=dict)
 
 
@@ -68,6 +70,7 @@ class VolumeModel:
 
     def __init__(self, info: ModelInfo, options: VolumeOptions, network: Sam3d) -> None:
         self.info, self.settings, self.network = info, options, network
+        self.embedding = Embedding(network, options.compute, self._in_the_middle)
         #: What the user should know of the weights, and of predictions so far.
         self.noted: list[str] = []
 
@@ -75,12 +78,13 @@ class VolumeModel:
     def told(self) -> list[str]:
         """What reports repeat about the weights and how predictions were computed."""
         chosen = self.settings
+        told = [*self.embedding.told, *self.noted]
         if chosen.crop != "sliding":
-            return list(self.noted)
+            return told
         return [
             f"Cubes of {chosen.image_size} voxels slide by half of that, one at a time, at most {chosen.tiles} for an "
             f"object; up to {chosen.keep_megabytes} MB of embeddings are kept.",
-            *self.noted,
+            *told,
         ]
 
     def note(self, sentence: str) -> None:
@@ -97,14 +101,16 @@ class VolumeModel:
         """Probability of tumour on the grid of `image`; zero outside of the cubes that were looked at.
 
         Clicks are answered one after the other, each beside the mask before it, as a session does. Where objects or
-        cubes overlap, the larger probability counts.
+        cubes overlap, the larger probability counts. Without a click every cube that `crop` names is asked once, with
+        an empty mask prompt alone.
 
         Raises:
-            InputError: without a prompt, with one of a type the model does not take, or one that leaves the image or,
-                where `crop` is `centre` or `lungs`, the cube.
+            InputError: with a prompt of a type the model does not take, or one that leaves the image or, where `crop`
+                is `centre` or `lungs`, the cube.
         """
         accept(self.info, image, prompts)
-        return VolumeSession(self, image).all(prompts)
+        session = VolumeSession(self, image)
+        return session.all(prompts) if prompts else session.unprompted()
 
     def session(self, image: Volume) -> VolumeSession:
         """Start prompting one image; every cube is embedded once.
@@ -120,70 +126,60 @@ class VolumeModel:
         """Where the network is."""
         return next(self.network.parameters()).device
 
+    @property
+    def fine(self) -> int:
+        """Side of a mask as the network gives and takes it."""
+        return 4 * self.network.image_size // self.network.patch_size
 
-class VolumeSession:
+    def _in_the_middle(self, embedding: Tensor) -> Tensor:
+        """Logits for a click in the middle of each embedded cube."""
+        rooms = len(embedding)
+        points = embedding.new_full((rooms, 1, 3), self.network.image_size // 2)
+        labels = torch.ones(rooms, 1, dtype=torch.int64, device=embedding.device)
+        masks = embedding.new_zeros((rooms, 1, *(self.fine,) * 3))
+        return self.network.decode(embedding, VolumePrompts(points, labels, masks)).logits
+
+
+class VolumeSession(Stepping[Looked]):
     """One image prompted step by step; `add` answers only for the object and the cube that the click lies in.
 
-    A click without a number that points away from something belongs to every object.
+    A click without a number that points away from something belongs to every object. Clicks given together are
+    answered one after the other, too.
     """
 
     def __init__(self, model: VolumeModel, image: Volume) -> None:
-        self._model, self._image = model, image
+        super().__init__(model, image, Looked())
+        self._model = model
         self.grid = WorkingGrid(image, model.settings)
         self._embeddings: OrderedDict[Start, Tensor] = OrderedDict()
-        self._steps = [Step()]
 
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """Everything given so far."""
-        return self._steps[-1].prompts
-
-    def add(self, prompt: Prompt) -> Volume:
-        """Probability after one more click.
-
-        Raises:
-            InputError: for a prompt of a type the model does not take, or outside the image or the cube.
-        """
-        accept(self._model.info, self._image, [prompt])
-        self._steps.append(self._after(self._steps[-1], prompt))
+    def unprompted(self) -> Volume:
+        """Probability without any click, as the first and only step; it is told where was looked."""
+        parts = tuple(self._asked(start, ()) for start in self._unprompted())
+        self._steps[1:] = [((), Looked(0, {"nothing": parts}))]
         return self._painted()
 
-    def undo(self) -> Volume:
-        """Probability without the newest click; the network is not asked again.
+    def _answered(self, prompts: Sequence[Prompt], known: Looked) -> Looked:
+        parts = dict(known.parts)
+        for place in range(known.answered, len(prompts)):
+            parts = self._after(parts, prompts[:place], prompts[place])
+        return Looked(len(prompts), parts)
 
-        Raises:
-            InputError: when there is no prompt left to take back.
-        """
-        if len(self._steps) == 1:
-            raise InputError("There is no prompt to take back.")
-        self._steps.pop()
-        return self._painted()
-
-    def reset(self) -> None:
-        """Forget all prompts, keep the embeddings of the image."""
-        del self._steps[1:]
-
-    def all(self, prompts: Sequence[Prompt]) -> Volume:
-        """Probability for clicks that are given together, as the first and only step."""
-        step = Step()
-        for prompt in prompts:
-            step = self._after(step, prompt)
-        self._steps[1:] = [step]
-        return self._painted()
-
-    def _after(self, before: Step, prompt: Prompt) -> Step:
+    def _after(
+        self, before: dict[str, tuple[Part, ...]], earlier: Sequence[Prompt], prompt: Prompt
+    ) -> dict[str, tuple[Part, ...]]:
         if not isinstance(prompt, Click):
             raise InputError(f"{self._model.info.full_name} answers clicks; it got a {type(prompt).__name__}.")
         dot = Dot(self.grid.voxel(prompt.index), prompt.positive)
-        parts = dict(before.parts)
+        parts = dict(before)
         for name in _objects(prompt, parts):
-            known, away = parts.get(name, ()), self._away(before.prompts, prompt.lesion)
+            known, away = parts.get(name, ()), self._away(earlier, prompt.lesion)
             holding = [part for part in known if self.grid.holds(part.start, dot.voxel)]
             if holding:
                 parts[name] = self._corrected(known, holding, dot, away=away)
             elif prompt.positive:
                 parts[name] = self._opened(known, dot, away)
-        return Step((*before.prompts, prompt), parts)
+        return parts
 
     def _away(self, prompts: Sequence[Prompt], lesion: int | None) -> list[Dot]:
         """Earlier clicks that point away from an object; they count where it is looked for later, too."""
@@ -197,7 +193,7 @@ class VolumeSession:
         asked = holding
         if dot.positive:
             asked = [min(holding, key=lambda part: self._off_centre(part.start, dot.voxel))]
-        changed = {part.start: self._answered(part.start, (*part.dots, dot), part) for part in asked}
+        changed = {part.start: self._asked(part.start, (*part.dots, dot), part) for part in asked}
         parts = tuple(changed.get(part.start, part) for part in known)
         return self._slid(parts, list(changed.values()), away) if dot.positive else parts
 
@@ -214,10 +210,10 @@ class VolumeSession:
 
     def _begun(self, start: Start, dot: Dot, away: Sequence[Dot]) -> Part:
         """A cube that was not looked at yet, after its first click and the earlier ones that point away in it."""
-        part = self._answered(start, (dot,))
+        part = self._asked(start, (dot,))
         for other in away:
             if self.grid.holds(start, other.voxel):
-                part = self._answered(start, (*part.dots, other), part)
+                part = self._asked(start, (*part.dots, other), part)
         return part
 
     def _start(self, voxel: Index) -> Start:
@@ -230,6 +226,24 @@ class VolumeSession:
                     self._model.note("No lungs were found in an image; the cube lies in its middle.")
                 return self.grid.round(middle or self.grid.middle)
         return self.grid.round(voxel)
+
+    def _unprompted(self) -> list[Start]:
+        """Cubes that are looked at without a click."""
+        chosen, grid = self._model.settings, self.grid
+        if chosen.crop == "lungs" and grid.middles_of_lungs:
+            self._model.note("Without a click a cube in the middle of each lung is looked at.")
+            return [grid.round(middle) for middle in grid.middles_of_lungs]
+        if chosen.crop == "sliding":
+            cubes = grid.covering()
+            if len(cubes) > chosen.tiles:
+                self._model.note(
+                    f"Without a click only {chosen.tiles} of {len(cubes)} cubes are looked at, see `tiles`."
+                )
+            self._model.note("Without a click cubes side by side are looked at, those in the middle first.")
+            return cubes[: chosen.tiles]
+        lungs = " No lungs were found." if chosen.crop == "lungs" else ""
+        self._model.note(f"Without a click the cube in the middle of the image is looked at.{lungs}")
+        return [grid.round(grid.middle)]
 
     def _slid(self, parts: tuple[Part, ...], changed: Sequence[Part], away: Sequence[Dot]) -> tuple[Part, ...]:
         """The cubes and those behind every face that a mask reaches, where cubes slide."""
@@ -269,16 +283,19 @@ class VolumeSession:
         return float(np.linalg.norm(np.array(voxel) - start - self.grid.side // 2))
 
     @torch.no_grad()
-    def _answered(self, start: Start, dots: tuple[Dot, ...], before: Part | None = None) -> Part:
-        """The next round of a cube; the first one has a mask prompt of zeros, as in training."""
+    def _asked(self, start: Start, dots: tuple[Dot, ...], before: Part | None = None) -> Part:
+        """The next round of a cube; the first one has a mask prompt of zeros, as in training.
+
+        Without a click the network sees the token that it has behind all clicks, of a place that does not count.
+        """
         network, device = self._model.network.eval(), self._model.device
         embedding = self._embedding(start) if before is None or before.carried is None else before.carried
         shown = dots if self._model.settings.clicks == "all" else dots[-1:]
-        points = np.array([dot.voxel for dot in shown]) - start
-        fine = 4 * network.image_size // network.patch_size
+        points = np.array([dot.voxel for dot in shown]).reshape(-1, 3) - start
+        fine = self._model.fine
         prompts = VolumePrompts(
             torch.tensor(points[None], dtype=torch.float32, device=device),
-            torch.tensor([[int(dot.positive) for dot in shown]], device=device),
+            torch.tensor([[int(dot.positive) for dot in shown]], dtype=torch.int64, device=device),
             torch.zeros(1, 1, fine, fine, fine, device=device) if before is None else before.logits,
         )
         answer: Answer = network.decode(embedding, prompts)
@@ -290,7 +307,7 @@ class VolumeSession:
     def _embedding(self, start: Start) -> Tensor:
         if start not in self._embeddings:
             shown = torch.from_numpy(self.grid.shown(start))[None, None].to(self._model.device)
-            self._embeddings[start] = made = self._model.network.embed(shown)
+            self._embeddings[start] = made = self._model.embedding(shown)
             room = int(self._model.settings.keep_megabytes * 1e6 / (made.element_size() * made.numel()))
             while len(self._embeddings) > max(1, room):
                 self._embeddings.popitem(last=False)
@@ -304,7 +321,7 @@ class VolumeSession:
 
     def _painted(self) -> Volume:
         stored = np.zeros(self._image.shape, np.float32)
-        for parts in self._steps[-1].parts.values():
+        for parts in self.found.parts.values():
             for part in parts:
                 self.grid.paint(stored, part.start, self._probability(part))
         return self._image.with_voxels(stored)
