@@ -1,0 +1,158 @@
+"""What verbs that write clinical objects share: where to, and all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oncoseg.cli.show import say
+from oncoseg.errors import InputError
+
+if TYPE_CHECKING:
+    from oncoseg.io.contours import Shaping
+    from oncoseg.io.dicom_reference import Reference
+    from oncoseg.io.rtstruct_writer import WrittenRoi
+    from oncoseg.io.structures import MadeBy, Structure
+    from oncoseg.io.together import Writer
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The files that are asked for; None for those that are not."""
+
+    rtstruct: Path | None = None
+    seg: Path | None = None
+    sr: Path | None = None
+    sheet: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """Those that are asked for."""
+        return [path for path in (self.rtstruct, self.seg, self.sr, self.sheet) if path is not None]
+
+    def require_writable(self, inputs: Iterable[Path]) -> None:
+        """Raise InputError unless every file could be written, none over an input: asked before long work."""
+        from oncoseg.files import require_writable
+        from oncoseg.io.together import require_not_over
+
+        require_not_over(self.files, inputs)
+        for path in self.files:
+            require_writable(path)
+        if self.sheet is not None:
+            from oncoseg.report.reading_sheet import require_sheet
+
+            require_sheet(self.sheet)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How the objects are written.
+
+    Attributes:
+        add_to: RTSTRUCT whose ROIs are kept.
+        shaping: of contours.
+        site: body site, None when unknown.
+        label_map: write the SEG as a label map.
+        allow_empty: write structures without a voxel.
+    """
+
+    add_to: Path | None = None
+    shaping: Shaping | None = None
+    site: str | None = None
+    label_map: bool = False
+    allow_empty: bool = False
+
+
+def write_clinical(
+    structures: Sequence[Structure], reference: Reference, made_by: MadeBy, *, targets: Targets, choices: Choices
+) -> None:
+    """Make every object that is asked for, then write all of them or none, and say what was written.
+
+    Raises:
+        InputError: for an empty structure without `allow_empty`, measurements without a tumour, and as the writers.
+    """
+    from oncoseg.io.together import saving, written_together
+
+    _require_voxels(structures, choices)
+    writers: dict[Path, Writer] = {}
+    rois: list[WrittenRoi] = []
+    if targets.rtstruct is not None:
+        from oncoseg.io.rtstruct_writer import rtstruct
+
+        made, rois = rtstruct(structures, reference, made_by, add_to=choices.add_to, shaping=choices.shaping)
+        writers[targets.rtstruct] = saving(made)
+    segmented = None
+    if targets.seg is not None:
+        from oncoseg.io.seg_writer import segmentation
+
+        fractional = any(s.probability is not None for s in structures)
+        kind = "LABELMAP" if choices.label_map else "FRACTIONAL" if fractional else "BINARY"
+        segmented = segmentation(structures, reference, made_by, kind=kind, where=choices.site)
+        writers[targets.seg] = saving(segmented)
+    if targets.sr is not None or targets.sheet is not None:
+        writers |= _measured(structures, reference, made_by, targets=targets, site=choices.site, segmented=segmented)
+    written_together(writers)
+    for path in writers:
+        say(f"wrote {path}")
+    _tell(structures, rois)
+
+
+def _require_voxels(structures: Sequence[Structure], choices: Choices) -> None:
+    for structure in structures:
+        if not choices.allow_empty and not structure.mask.voxels.any():
+            raise InputError(
+                f"'{structure.name}' has no voxel, so there is nothing to write. If that is the result, --allow-empty "
+                "writes it as an empty structure."
+            )
+
+
+def _measured(
+    structures: Sequence[Structure],
+    reference: Reference,
+    made_by: MadeBy,
+    *,
+    targets: Targets,
+    site: str | None,
+    segmented: object,
+) -> dict[Path, Writer]:
+    """The report and the sheet on the lesions of every GTV."""
+    from pydicom.dataset import Dataset
+
+    from oncoseg.io.sr_writer import Finding, structured_report
+    from oncoseg.io.together import saving
+    from oncoseg.measurements import measure
+
+    tumours = [s for s in structures if s.kind == "GTV"]
+    if not tumours:
+        raise InputError("Measurements are of tumours and none of the structures is one: give --type GTV.")
+    image = reference.image()
+    lesions = {s.name: measure(s.mask, image) for s in tumours}
+    findings = [Finding(name, lesion, len(found)) for name, found in lesions.items() for lesion in found]
+    writers: dict[Path, Writer] = {}
+    if targets.sr is not None:
+        segments = segmented if isinstance(segmented, Dataset) else None
+        report = structured_report(findings, reference, made_by, where=site, segmented=segments)
+        writers[targets.sr] = saving(report)
+    if targets.sheet is not None:
+        from oncoseg.report.reading_sheet import Sheet, write_sheet
+
+        masks = {s.name: s.mask for s in tumours}
+        sheet = Sheet(image, masks, findings, reference.series.uid, made_by.sentence, site)
+        writers[targets.sheet] = lambda path: write_sheet(path, sheet)
+    for finding in findings:
+        lesion = finding.lesion
+        say(
+            f"{finding.title}: {lesion.millilitres:.2f} mL, {lesion.long_axis.length_mm:.1f} x "
+            f"{lesion.short_axis.length_mm:.1f} mm on slice {lesion.slice_index}"
+        )
+    return writers
+
+
+def _tell(structures: Sequence[Structure], rois: Sequence[WrittenRoi]) -> None:
+    volumes = {s.name: int(s.mask.voxels.sum()) * s.mask.voxel_volume_mm3 / 1000 for s in structures}
+    for roi in rois:
+        kept = "" if roi.dice is None else f", Dice {roi.dice:.4f} with the mask"
+        size = f"{roi.contours} contours, {roi.points} points"
+        say(f"ROI {roi.number} {roi.name}: {volumes[roi.name]:.2f} mL in {size}{kept}")
