@@ -67,7 +67,7 @@ def lines(axes):
 
 
 def test_every_figure_says_what_it_shows_and_what_may_be_chosen():
-    assert {"panel", "fractions", "epochs", "box-violin", "fixed-window", "stages", "transfer"} <= set(names())
+    assert {"panel", "fractions", "epochs", "box-violin", "mfit", "stages", "transfer"} <= set(names())
     for name in names():
         assert title_of(name)
         assert any(choice.startswith("names=") for choice in choices_of(name))

@@ -88,7 +88,7 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
     pictures = ["reference", *columns] if choices.layout == "gtv-samgan" else ["image", "reference", *columns]
     heads = heads if choices.layout == "gtv-samgan" else ["image", *heads]
     said = _said(rows, columns, choices, more=more)
-    high = max(_INCHES * _tall(row.view) + 0.25 for row in rows) * len(rows)
+    high = max(0.94 * _INCHES * _tall(row.view) + 0.22 for row in rows) * len(rows)
     above = 0.45 + 0.15 * max(head.count("\n") + 1 for head in heads)
     width = _INCHES * len(pictures)
     figure = PaperFigure(figsize=(width, above + high + 0.13 * len(note_lines(said, width))), layout="constrained")
@@ -230,10 +230,10 @@ def _head(column: Column, choices: Choices) -> str:
 
 def _said(rows: Sequence[_Row], columns: Sequence[Column], choices: Choices, *, more: int) -> str:
     cases = "; ".join(f"{row.view.case}: {row.rule}" for row in rows)
-    over = f" over the {len(columns)} models shown" if len(columns) > 1 else ""
+    over = f", Dice averaged over the {len(columns)} columns" if len(columns) > 1 else ""
     low, high = rows[0].view.window
     parts = [
-        f"Cases are chosen by rule ({cases}{over}), slices by the largest area of the reference.",
+        f"By rule: {cases}{over}; of each the slice with the largest area of the reference.",
         f"Dice is of the whole case. The inset lies round the reference. Window {low:g} to {high:g}"
         + (" HU." if low < 0 else "."),
     ]
