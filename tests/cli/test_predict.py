@@ -260,3 +260,36 @@ def test_an_automatic_prompt_needs_no_reference(oncoseg, thorax):
     refused = oncoseg(*command, "--reference", folder / "tumour.nii.gz")
     assert refused.code == 2
     assert "leave --reference away" in refused.err
+
+
+def test_clinical_files_are_written_for_a_dicom_series(oncoseg, mock_patient, tmp_path):
+    import pydicom
+
+    from oncoseg.io.images import read_mask
+    from oncoseg.io.rtstruct import read_rois
+    from oncoseg.io.seg import read_segments
+
+    patient = mock_patient("P1")
+    patient.ct()
+    folder, out = patient.folder / "0.000000-NA-82046", tmp_path / "out.nii.gz"
+    files = ("--rtstruct", tmp_path / "rt.dcm", "--seg", tmp_path / "seg.dcm", "--sr", tmp_path / "sr.dcm")
+    result = oncoseg(
+        "predict", "filled_box", folder, "--out", out, "--box", "15,24,4,26,36,9", *files, "--roi", "GTV-1"
+    )
+    assert result.code == 0, result.err
+    mask = read_mask(out)
+    assert mask.voxels.sum() == 11 * 12 * 5
+    assert (read_rois(tmp_path / "rt.dcm", mask)["GTV-1"].voxels == mask.voxels).all()
+    assert (read_segments(tmp_path / "seg.dcm", mask)["GTV-1"].voxels == mask.voxels).all()
+    (roi,) = pydicom.dcmread(tmp_path / "rt.dcm").StructureSetROISequence
+    assert roi.ROIGenerationAlgorithm == "SEMIAUTOMATIC"
+    assert "1 box, user" in roi.ROIDescription
+
+
+def test_clinical_files_need_a_dicom_series(oncoseg, thorax):
+    folder, *_ = thorax
+    result = oncoseg(
+        "predict", "filled_box", folder / "ct.nii.gz", "--out", folder / "out.nii.gz", "--rtstruct", folder / "rt.dcm"
+    )
+    assert (result.code, "is not DICOM" in result.err) == (2, True)
+    assert not (folder / "out.nii.gz").exists()

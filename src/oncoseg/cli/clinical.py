@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oncoseg.cli.show import say
 from oncoseg.errors import InputError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from oncoseg.io.rtstruct_writer import WrittenRoi
     from oncoseg.io.structures import MadeBy, Structure
     from oncoseg.io.together import Writer
+    from oncoseg.prompt import Prompt
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,63 @@ class Choices:
     site: str | None = None
     label_map: bool = False
     allow_empty: bool = False
+
+
+def open_for(targets: Targets, image: Path, *, alone: bool, given: Sequence[Path] = ()) -> Reference | None:
+    """The series that clinical files are written for; None when none is asked for.
+
+    Args:
+        targets: what is asked for.
+        image: the image that a model looks at.
+        alone: whether the model says the tumour alone.
+        given: further files that nothing may be written over.
+
+    Raises:
+        InputError: when the image is not DICOM, `alone` is not true, or a file cannot be written.
+    """
+    if not targets.files:
+        return None
+    if not alone:
+        raise InputError("--labels writes label maps; for RTSTRUCT, SEG and reports use oncoseg export on the result.")
+    if not image.is_dir() and image.name.lower().endswith((".nii", ".nii.gz", ".nrrd")):
+        raise InputError(f"{image} is not DICOM: RTSTRUCT, SEG and reports need the DICOM series as IMAGE.")
+    from oncoseg.io.dicom_reference import open_reference
+
+    reference = open_reference(image)
+    targets.require_writable([*given, *reference.files])
+    return reference
+
+
+def made_by_model(full_name: str, model: str, weights: Path | None, prompts: Sequence[Prompt]) -> MadeBy:
+    """What goes into the objects about a model that has just run; the weights are found as for the run itself."""
+    from oncoseg import registry
+    from oncoseg.cli.settings import named_model
+    from oncoseg.contracts import choose_variant
+    from oncoseg.files import sha256
+    from oncoseg.io.structures import MadeBy
+    from oncoseg.prompt import to_json
+    from oncoseg.score import ledger_of
+    from oncoseg.weights.catalogue import locate
+
+    name, file = named_model(model, weights)
+    base, variant = registry.split_variant(name)
+    published = choose_variant(registry.load("models", base).INFOS, variant).weights
+    if file is None and published is not None:
+        file = locate(published, say)
+    digest = sha256(file) if file is not None and file.is_file() else ""
+    listed = in_brief(to_json(prompts, lambda _, number: f"mask {number}"))
+    return MadeBy(
+        f"{full_name} ({name})",
+        weights_sha256=digest,
+        prompts=f"{ledger_of(prompts).label}: {listed}" if prompts else "none",
+        generation="SEMIAUTOMATIC" if any(p.source != "automatic" for p in prompts) else "AUTOMATIC",
+    )
+
+
+def in_brief(content: Any, longest: int = 600) -> str:
+    """Plain data as one line of JSON, cut with the number of characters that are left out."""
+    text = json.dumps(content, separators=(",", ":"))
+    return text if len(text) <= longest else f"{text[:longest]} ... ({len(text) - longest} more characters)"
 
 
 def write_clinical(

@@ -129,8 +129,9 @@ def _from_probabilities(
 
 
 def _made_by(model: str | None, weights: Path | None, prompts: Path | None, *, manual: bool) -> MadeBy:
+    from oncoseg.cli.clinical import in_brief
     from oncoseg.errors import InputError
-    from oncoseg.files import require_file, sha256
+    from oncoseg.files import read_json, require_file, sha256
     from oncoseg.io.structures import MadeBy
 
     if manual and (model or weights or prompts):
@@ -140,24 +141,10 @@ def _made_by(model: str | None, weights: Path | None, prompts: Path | None, *, m
         require_file(weights)
         facts["weights_sha256"] = sha256(weights)
     if prompts is not None:
-        facts["prompts"] = in_brief(_read_json(prompts))
+        facts["prompts"] = in_brief(read_json(prompts))
     if manual:
         return MadeBy(generation="MANUAL")
     if model is None:
         say("note: nothing says what drew the mask; give --model NAME (with --weights and --prompts) or --manual")
         return MadeBy(**facts)
     return MadeBy(model, generation="SEMIAUTOMATIC" if prompts is not None else "AUTOMATIC", **facts)
-
-
-def _read_json(path: Path) -> Any:
-    from oncoseg.files import read_json
-
-    return read_json(path)
-
-
-def in_brief(content: Any, longest: int = 600) -> str:
-    """Plain data as one line of JSON, cut with the number of characters that are left out."""
-    import json
-
-    text = json.dumps(content, separators=(",", ":"))
-    return text if len(text) <= longest else f"{text[:longest]} ... ({len(text) - longest} more characters)"

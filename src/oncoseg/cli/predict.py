@@ -54,14 +54,23 @@ def predict(
         list[str] | None, typer.Option("--set", help="Option of the model, name=value. Repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option(help="For simulated prompts.")] = 0,
+    rtstruct: Annotated[Path | None, typer.Option(help="Write an RTSTRUCT too, for an IMAGE in DICOM.")] = None,
+    seg: Annotated[Path | None, typer.Option(help="Write a DICOM-SEG too; fractional with --probabilities.")] = None,
+    sr: Annotated[Path | None, typer.Option(help="Write a structured report (TID 1500) too.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write a reading sheet too: .pdf or .html.")] = None,
+    roi: Annotated[str, typer.Option(help="Name of the ROI in these.")] = "GTV",
+    site: Annotated[str | None, typer.Option(help="Body site that is coded in these: lung, liver ...")] = None,
 ) -> None:
     """Segment the tumour on one image. A reference is never needed; prompts come from you."""
+    from oncoseg.cli.clinical import Targets, open_for
     from oncoseg.cli.settings import open_model
     from oncoseg.config import parse_settings
     from oncoseg.io.images import read_image, require_writable, write_volume
     from oncoseg.score import ledger_of
 
     require_writable(out)
+    targets = Targets(rtstruct, seg, sr, sheet)
+    series = open_for(targets, image, alone=not labels, given=[out])
     chosen = open_model(model, weights, parse_settings(settings or []), trained=True)
     volume = read_image(image)
     given = [*_typed(box or [], click or [], scribble or [], mm=mm, image=volume), *_masks(mask or [], volume)]
@@ -77,6 +86,15 @@ def predict(
     _tell(chosen)
     millilitres = float((probability.voxels > threshold).sum()) * volume.voxel_volume_mm3 / 1000
     say(f"wrote {out}: {millilitres:.2f} mL above probability {threshold:g}")
+    if series is not None:
+        from oncoseg.cli.clinical import Choices, made_by_model, write_clinical
+        from oncoseg.io.structures import Structure
+
+        inside = probability.with_voxels(probability.voxels > threshold)
+        tumour = Structure(roi, inside, "GTV", probability if probabilities else None)
+        made_by = made_by_model(chosen.info.full_name, model, weights, given)
+        choices = Choices(site=site, allow_empty=True)
+        write_clinical([tumour], series, made_by, targets=targets, choices=choices)
 
 
 def _tell(model: Model) -> None:
