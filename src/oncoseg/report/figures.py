@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
@@ -151,36 +152,42 @@ def cost_plot(bubbles: Sequence[Bubble], metric: str, slug: str) -> str:
     """Mean metric against operations (logarithmic), bubble area by parameters, with reference sizes; SVG text."""
 
     def draw(figure: Figure) -> list[Tip]:
-        axes = figure.subplots()
-        macs, values = [b.macs for b in bubbles], [b.value for b in bubbles]
-        areas = [_area(b.parameters) for b in bubbles]
-        colours = [KIND_COLOURS[b.kind] for b in bubbles]
-        axes.scatter(macs, values, s=areas, c=colours, alpha=0.55, edgecolors=colours, linewidths=1.2)
-        _log_axis(axes.xaxis, macs, lambda v: magnitude(v).replace(".0", ""), margin=0.35)
-        low, high = min(values), max(values)
-        room = max(0.08, 0.25 * (high - low))
-        axes.set_ylim(max(-0.02, low - room), min(1.04, high + room))
-        axes.set_xlabel("multiply-accumulate operations of the whole volume")
-        axes.set_ylabel(f"mean {metric}")
-        figure.canvas.draw()
-        _place_labels(axes, bubbles, areas)
-        handles = [
-            axes.scatter([], [], s=_area(n), facecolors="none", edgecolors=FAINT, label=magnitude(n).replace(".0", ""))
-            for n in (10_000_000, 50_000_000, 100_000_000)
-        ]
-        figure.legend(
-            handles=handles,
-            title="parameters",
-            loc="outside right upper",
-            labelspacing=1.6,
-            borderpad=1.2,
-            handletextpad=1.4,
-        )
+        axes = draw_bubbles(figure, bubbles, metric)
         notes = [f"{magnitude(b.macs)}MACs, {magnitude(b.parameters)} parameters" for b in bubbles]
         tips = [tips_of(axes, [n], [b.macs], [b.value], b.label) for b, n in zip(bubbles, notes, strict=True)]
         return [tip for of_one in tips for tip in of_one]
 
     return inline_svg(draw, slug, size=(8.2, 3.9), alt=f"Mean {metric} against operations, bubble area by parameters")
+
+
+def draw_bubbles(figure: Figure, bubbles: Sequence[Bubble], metric: str) -> Axes:
+    """The cost plot in a figure, with names that do not overlap and the sizes of 10, 50 and 100 million parameters."""
+    axes = figure.subplots()
+    macs, values = [b.macs for b in bubbles], [b.value for b in bubbles]
+    areas = [_area(b.parameters) for b in bubbles]
+    colours = [KIND_COLOURS[b.kind] for b in bubbles]
+    axes.scatter(macs, values, s=areas, c=colours, alpha=0.55, edgecolors=colours, linewidths=1.2)
+    _log_axis(axes.xaxis, macs, lambda v: magnitude(v).replace(".0", ""), margin=0.35)
+    low, high = min(values), max(values)
+    room = max(0.08, 0.25 * (high - low))
+    axes.set_ylim(max(-0.02, low - room), min(1.04, high + room))
+    axes.set_xlabel("multiply-accumulate operations of the whole volume")
+    axes.set_ylabel(f"mean {metric}")
+    handles = [
+        axes.scatter([], [], s=_area(n), facecolors="none", edgecolors=FAINT, label=magnitude(n).replace(".0", ""))
+        for n in (10_000_000, 50_000_000, 100_000_000)
+    ]
+    figure.legend(
+        handles=handles,
+        title="parameters",
+        loc="outside right upper",
+        labelspacing=1.6,
+        borderpad=1.2,
+        handletextpad=1.4,
+    )
+    figure.canvas.draw()
+    _place_labels(axes, bubbles, areas)
+    return axes
 
 
 #: Panels whose differences mean nothing without the zero.
