@@ -58,7 +58,8 @@ class TaughtSliceModel(PromptedSliceModel):
         super().__init__(info, options, network, frame)
         self.losses_on_mask = {"dice_squared": 1.0, "bce": 1.0}
         # What is fastest differs from run to run, and a training must not.
-        once = Embedding(network, "float32" if options.compute == "fastest" else options.compute)
+        compute = "float32" if options.compute == "fastest" else options.compute
+        once = Embedding(network, compute, self._in_the_middle)
         self._embedded_once = EmbeddedOnce(once) if options.trained == "decoder" else None
         if self._embedded_once:
             self.network.image_encoder.requires_grad_(False)
