@@ -15,6 +15,7 @@ from oncoseg.errors import InputError
 from oncoseg.experiments.doors import PromptDoor
 from oncoseg.experiments.events import Event, Progress, silent
 from oncoseg.experiments.matrix import THRESHOLD, Cell
+from oncoseg.experiments.round_reference import part_round_reference
 from oncoseg.experiments.specs import ModelSpec
 from oncoseg.files import read_json, write_json
 
@@ -124,12 +125,12 @@ def _mean_dice(
 def _dice(cell: Cell, model: Model, dataset: Dataset, name: str, thresholds: Sequence[float]) -> dict[float, float]:
     """Dice by threshold; empty for a case in which nothing is marked."""
     case = dataset.load(name)
-    reference = case.mask(cell.dataset.roi).voxels
-    if not reference.any():
+    if not case.mask(cell.dataset.roi).voxels.any():
         return {}
     door = PromptDoor(cell.prompt.build(), cell.seed)
-    probability = model.predict(case.image, door.prompts(case, cell.dataset.roi)).voxels
-    return dict(_each(reference, probability, thresholds))
+    shown = part_round_reference(case, cell.dataset.roi, cell.prompt.cube).case
+    probability = model.predict(shown.image, door.prompts(shown, cell.dataset.roi)).voxels
+    return dict(_each(shown.mask(cell.dataset.roi).voxels, probability, thresholds))
 
 
 def _each(reference: np.ndarray, probability: np.ndarray, thresholds: Sequence[float]) -> Iterator[tuple[float, float]]:

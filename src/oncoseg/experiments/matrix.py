@@ -30,6 +30,11 @@
     prompt = { use = "centre_click", then = "edt_error", rounds = 10 }
 
     [[cells]]
+    dataset = "msd"
+    model = ["m_sam", "unetr"]         # shown 128 voxels round the reference and nothing else, as M-SAM's paper did
+    prompt = [{ use = "random_click", around_reference = 128 }, { use = "none", around_reference = 128 }]
+
+    [[cells]]
     dataset = "lidc"
     model = "lite_medsam"
     prompt = "box"
@@ -181,7 +186,7 @@ class Cell:
         """For people, e.g. "lite_medsam on lidc, box jitter 5 mm"."""
         name = HUMAN_READER if self.model is None else self.model.name
         parts = [f"{name} on {self.dataset_id}"]
-        parts += [self.prompt.label] if self.prompt.info is not None else []
+        parts += [self.prompt.label] if self.prompt.info is not None or self.prompt.cube is not None else []
         parts += [f"trained on {self.source_id}"] if self.source_id else []
         parts += [f"{self.fraction:.0%} of training"] if self.train is not None and self.fraction != 1 else []
         parts += [f"fold {self.fold}"] if self.fold else []
@@ -357,7 +362,8 @@ def _prompt(value: Any, where: str) -> PromptSpec:
     if isinstance(value, str):
         return PromptSpec(value)
     table = dict(_table(value, f"{where}: 'prompt'"))
-    own: dict[str, Any] = {key: table.pop(key) for key in ("use", "repeats", "then", "rounds") if key in table}
+    names = ("use", "repeats", "then", "rounds", "around_reference", "around_reference_mm")
+    own: dict[str, Any] = {key: table.pop(key) for key in names if key in table}
     if isinstance(own.get("then"), Mapping):
         then = dict(own["then"])
         own |= {"then": then.pop("use", NO_PROMPT), "then_options": then}

@@ -16,6 +16,7 @@ from oncoseg.case import TUMOUR
 from oncoseg.contracts import AnySimulator, Dataset, Model, ModelInfo, Simulator, SimulatorInfo, choose_variant
 from oncoseg.errors import ConfigError, suggest
 from oncoseg.experiments.lungs import WithLungs
+from oncoseg.experiments.round_reference import Cube
 from oncoseg.experiments.slice_cases import SlicesAsCases
 
 #: Name of the simulator that makes no prompt.
@@ -114,6 +115,9 @@ class PromptSpec:
         then: simulator that corrects, "none" when nobody does.
         then_options: for its `build`.
         rounds: corrections, each after a prediction.
+        around_reference: side in voxels of the cube round the reference that models are shown, and which is all they
+            are shown, as in the evaluation of SAM-Med3D and M-SAM (128); 0 shows whole images. The ledger counts it.
+        around_reference_mm: the same in mm.
     """
 
     use: str = NO_PROMPT
@@ -122,6 +126,8 @@ class PromptSpec:
     then: str = NO_PROMPT
     then_options: Mapping[str, Any] = field(default_factory=dict)
     rounds: int = 0
+    around_reference: int = 0
+    around_reference_mm: float = 0.0
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -131,6 +137,15 @@ class PromptSpec:
                 f"prompt {self.use}: rounds is {self.rounds} and then is '{self.then}'; give both, e.g. "
                 'then = "edt_error", rounds = 10, or neither.'
             )
+        if self.cube is not None and self.use == "replay":
+            raise ConfigError("prompt replay: recorded prompts are of whole images; leave around_reference away.")
+
+    @property
+    def cube(self) -> Cube | None:
+        """What models are shown round the reference; None for whole images."""
+        if not self.around_reference and not self.around_reference_mm:
+            return None
+        return Cube(self.around_reference, self.around_reference_mm)
 
     @property
     def info(self) -> SimulatorInfo | None:
@@ -143,10 +158,10 @@ class PromptSpec:
     @property
     def label(self) -> str:
         """For tables, e.g. "box", "box jitter 5 mm", "none"."""
-        first = _with_options(self.use, self.options, self.build())
-        if not self.rounds:
-            return first
-        return f"{first}, then {self.rounds} x {_with_options(self.then, self.then_options, self.corrector())}"
+        said = _with_options(self.use, self.options, self.build())
+        if self.rounds:
+            said += f", then {self.rounds} x {_with_options(self.then, self.then_options, self.corrector())}"
+        return said if self.cube is None else f"{said}, in {self.cube} round the reference"
 
     @property
     def jitter_mm(self) -> float | None:
