@@ -19,6 +19,7 @@ from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.groups import LEVEL_WORDS, PRIMARY, Entrant, Group, by_dataset, ledger_words, make_groups
 from oncoseg.report.pictures import Strip, gallery
 from oncoseg.report.plan import Plan, read_plan
+from oncoseg.report.ranking import RankingPart, consensus_tables, ranking_part
 from oncoseg.report.structures import StructureTable, structure_table
 from oncoseg.report.tables import LeaderboardRow, MetricColumn, Shown, bounds, number
 from oncoseg.score import Provenance
@@ -49,6 +50,7 @@ class GroupPart:
     structures: StructureTable | None
     clicks: plots.Numbers | None
     plots: list[plots.Plot]
+    ranking: RankingPart | None
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def render(results: Sequence[CellResult], plan: Plan, *, title: str) -> str:
         shows=statements.what_it_shows(groups),
         cannot=statements.what_it_cannot_show(results, groups, plan),
         datasets=parts,
+        consensus=consensus_tables(groups),
         transfer=transfer.transfer_table(groups),
         ablations=ablation.ablation_tables(groups),
         costs=tables.cost_rows(groups),
@@ -162,7 +165,8 @@ def _group_part(group: Group, worse: Collection[str], silent: Mapping[str, Entra
     entrants = group.entrants or group.humans
     patients = [r.primary.patients for r in rows]
     drawn = [interaction.rounds_plot(group, silent), plots.case_plot(group, rows)]
-    if not group.key.jitter_mm and group.key.prompt not in worse:
+    exact = not group.key.jitter_mm and group.key.prompt not in worse
+    if exact:
         # Worse prompts have the degradation curve; their other plots would repeat those of the exact ones.
         drawn += [plots.volume_plot(group, rows), plots.cost_plot(group)]
     return GroupPart(
@@ -180,6 +184,7 @@ def _group_part(group: Group, worse: Collection[str], silent: Mapping[str, Entra
         structures=structure_table(group),
         clicks=interaction.clicks_table(group),
         plots=[plot for plot in drawn if plot is not None],
+        ranking=ranking_part(group) if exact else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oncoseg.evaluation.statistics import Summary
@@ -12,6 +12,7 @@ from oncoseg.experiments.splits import load_splits, training_fraction
 from oncoseg.experiments.store import SPLITS, CellRecord, CellResult
 from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.groups import PRIMARY, Entrant, Group, Kind, base_case
+from oncoseg.report.ranks import comparable, stability
 from oncoseg.score import Cost, Score
 from oncoseg.weights.entries import may_say_zero_shot
 
@@ -51,7 +52,7 @@ class MetricColumn:
 
 @dataclass(frozen=True)
 class LeaderboardRow:
-    """One entrant in one table; `rank` is None with `unranked` saying why."""
+    """One entrant in one table; `rank` is None with `unranked` saying why; `rank_interval` is a 95 % bootstrap."""
 
     rank: int | None
     unranked: str
@@ -66,6 +67,7 @@ class LeaderboardRow:
     metrics: tuple[Shown, ...]
     flags: tuple[str, ...]
     flag: str = ""
+    rank_interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,18 +127,19 @@ def leaderboard(group: Group) -> list[LeaderboardRow]:
     """Rows of a group by mean Dice, best first; ties share the smaller rank.
 
     Only entrants scored on the same cases are ranked: those of the largest such set. The others keep their
-    row without a rank.
+    row without a rank. The interval of a rank says what other patients like these would make of it.
     """
     estimates = {e.label: summary_of(e, PRIMARY) for e in group.entrants}
-    common = _common_cases(group.entrants)
-    ranked = [e for e in group.entrants if _scored(e) == common and estimates[e.label].mean is not None]
+    ranked, stable = comparable(group.entrants), stability(group)
     means = [estimates[e.label].mean or 0.0 for e in ranked]
     rows = []
     for entrant in sorted(group.entrants, key=lambda e: (-_or(estimates[e.label].mean, -1.0), e.label)):
         mean = estimates[entrant.label].mean
         rank = 1 + sum(other > mean for other in means) if entrant in ranked and mean is not None else None
         reason = "" if rank else "no defined Dice" if mean is None else "scored on other cases than the rest"
-        rows.append(_row(entrant, group, estimates[entrant.label], rank=rank, unranked=reason))
+        row = _row(entrant, group, estimates[entrant.label], rank=rank, unranked=reason)
+        held = stable.interval_of(entrant.label) if stable is not None and entrant in ranked else None
+        rows.append(dataclasses.replace(row, rank_interval="" if held is None else f"{held[0]}–{held[1]}"))
     return rows
 
 
@@ -305,8 +308,8 @@ def _parameters(record: CellRecord) -> Shown:
 
 
 def _counted(entrant: Entrant) -> Shown:
-    defined = entrant.by_case(PRIMARY)
-    patients = len({entrant.patients()[case] for case in defined})
+    defined, of_case = entrant.by_case(PRIMARY), entrant.patients()
+    patients = len({of_case[case] for case in defined})
     all_cases = len(entrant.cases)
     text = f"{len(defined)}" if len(defined) == all_cases else f"{len(defined)} of {all_cases}"
     notes = [f"{patients} patient{'s' if patients != 1 else ''}"]
@@ -351,15 +354,6 @@ def _cost_row(label: str, cost: Cost) -> CostRow:
 def _column(heading: str, score: Score) -> MetricColumn:
     direction = 0 if score.higher_is_better is None else 1 if score.higher_is_better else -1
     return MetricColumn(heading, score.metric, score.unit, direction)
-
-
-def _scored(entrant: Entrant) -> frozenset[str]:
-    return frozenset(base_case(s.case) for s in entrant.scores)
-
-
-def _common_cases(entrants: Sequence[Entrant]) -> frozenset[str]:
-    counts = Counter(_scored(e) for e in entrants)
-    return max(counts, key=lambda cases: (counts[cases], len(cases), sorted(cases)), default=frozenset())
 
 
 def _or(value: float | None, other: float) -> float:
