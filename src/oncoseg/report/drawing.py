@@ -33,6 +33,8 @@ INK, FAINT, GRID = "#1a1a1a", "#5f6670", "#dcdfe3"
 #: Colour, marker and dash of the n-th model, so that nothing is told by colour alone.
 MARKERS, DASHES = "osD^vPX*", ("-", "--", "-.", ":")
 _STYLE: dict[str, Any] = {
+    # One pixel a point, as `figures` places names.
+    "figure.dpi": 72,
     # Outlines of letters: the file looks the same where the font is missing.
     "svg.fonttype": "path",
     "text.parse_math": False,

@@ -181,7 +181,7 @@ def draw_bubbles(figure: Figure, bubbles: Sequence[Bubble], metric: str) -> Axes
         handles=handles,
         title="parameters",
         loc="outside right upper",
-        labelspacing=1.6,
+        labelspacing=2.5,
         borderpad=1.2,
         handletextpad=1.4,
     )
@@ -278,10 +278,10 @@ def _area(parameters: int) -> float:
 
 def _place_labels(axes: Any, bubbles: Sequence[Bubble], areas: Sequence[float]) -> None:
     """Write each name beside its bubble, moved up or down until it touches no name or bubble."""
-    taken: list[tuple[float, float, float]] = []
+    taken: list[tuple[float, float, float, float]] = []  # left, middle, width, half the height
     for bubble, area in zip(bubbles, areas, strict=True):
         x, y = axes.transData.transform((bubble.macs, bubble.value))
-        taken.append((x - area**0.5 / 2, y, area**0.5))
+        taken.append((x - area**0.5 / 2, y, area**0.5, area**0.5 / 2))
     right_edge = axes.bbox.x1
     for index in sorted(range(len(bubbles)), key=lambda i: -bubbles[i].value):
         bubble, radius = bubbles[index], (areas[index] ** 0.5) / 2 + 4
@@ -290,7 +290,7 @@ def _place_labels(axes: Any, bubbles: Sequence[Bubble], areas: Sequence[float]) 
         to_left = x + radius + width > right_edge
         left = x - radius - width if to_left else x + radius
         shift = _free_shift(taken, left, y, width)
-        taken.append((left, y + shift, width))
+        taken.append((left, y + shift, width, 6.0))
         axes.annotate(
             bubble.label,
             (bubble.macs, bubble.value),
@@ -302,9 +302,9 @@ def _place_labels(axes: Any, bubbles: Sequence[Bubble], areas: Sequence[float]) 
         )
 
 
-def _free_shift(taken: Sequence[tuple[float, float, float]], left: float, y: float, width: float) -> float:
+def _free_shift(taken: Sequence[tuple[float, float, float, float]], left: float, y: float, width: float) -> float:
     for step in range(40):
         shift = 6.0 * ((step + 1) // 2) * (1 if step % 2 else -1)
-        if all(abs(y + shift - ty) >= 12 or left + width < tx or tx + tw < left for tx, ty, tw in taken):
+        if all(abs(y + shift - ty) >= 6 + half or left + width < tx or tx + tw < left for tx, ty, tw, half in taken):
             return shift
     return 0.0

@@ -40,7 +40,8 @@ from oncoseg.report.views import (
 )
 
 TITLE = "The same slice as every model sees it: image, reference, outlines with Dice, magnified inset"
-_INCHES = 2.0
+#: Width of a panel, and of all of them.
+_INCHES, _WIDEST = 2.0, 15.0
 _COLOURS = {
     "benchmark": {"tumour": "#ff6a2b", LEFT: "#56b4e9", RIGHT: "#f0e442", "frame": "#ffffff"},
     "gtv-samgan": {"tumour": "#00d26a", LEFT: "#00d26a", RIGHT: "#00d26a", "frame": "#ff2d2d"},
@@ -62,7 +63,7 @@ class Choices(Selection):
 
     case: tuple[str, ...] = ("median",)
     layout: Literal["benchmark", "gtv-samgan"] = "benchmark"
-    most: int = 6
+    most: int = 10
     margin_mm: float = 8.0
 
 
@@ -84,13 +85,15 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
     """
     columns, more = _columns(results, choices)
     rows = [_row(columns, case) for case in choices.case]
-    heads = ["reference", *(_head(c, choices) for c in columns)]
-    pictures = ["reference", *columns] if choices.layout == "gtv-samgan" else ["image", "reference", *columns]
-    heads = heads if choices.layout == "gtv-samgan" else ["image", *heads]
+    pictures: list[str | Column] = (
+        ["reference", *columns] if choices.layout == "gtv-samgan" else ["image", "reference", *columns]
+    )
+    inches = min(_INCHES, _WIDEST / len(pictures))
+    heads = [p if isinstance(p, str) else _head(p, choices, width=int(13.5 * inches)) for p in pictures]
     said = _said(rows, columns, choices, more=more)
-    high = max(0.94 * _INCHES * _tall(row.view) + 0.22 for row in rows) * len(rows)
+    high = max(0.94 * inches * _tall(row.view) + 0.22 for row in rows) * len(rows)
     above = 0.45 + 0.15 * max(head.count("\n") + 1 for head in heads)
-    width = _INCHES * len(pictures)
+    width = inches * len(pictures)
     figure = PaperFigure(figsize=(width, above + high + 0.13 * len(note_lines(said, width))), layout="constrained")
     grid = figure.subplots(len(rows), len(pictures), squeeze=False)
     numbers: list[dict[str, Any]] = []
@@ -223,9 +226,9 @@ def _legend(figure: PaperFigure, rows: Sequence[_Row], choices: Choices) -> None
                   labelcolor="white", edgecolor="none", handlelength=1.6)  # fmt: skip
 
 
-def _head(column: Column, choices: Choices) -> str:
+def _head(column: Column, choices: Choices, *, width: int) -> str:
     prompt = f"prompt: {column.prompt}" if column.prompt else "no prompt"
-    return "\n".join([choices.named(column.label), *textwrap.wrap(prompt, 27)])
+    return "\n".join([*textwrap.wrap(choices.named(column.label), width), *textwrap.wrap(prompt, width)])
 
 
 def _said(rows: Sequence[_Row], columns: Sequence[Column], choices: Choices, *, more: int) -> str:
@@ -234,8 +237,8 @@ def _said(rows: Sequence[_Row], columns: Sequence[Column], choices: Choices, *, 
     low, high = rows[0].view.window
     parts = [
         f"By rule: {cases}{over}; of each the slice with the largest area of the reference.",
-        f"Dice is of the whole case. The inset lies round the reference. Window {low:g} to {high:g}"
-        + (" HU." if low < 0 else "."),
+        "Dice is of the whole case." + (" The inset lies round the reference." if rows[0].view.whole else ""),
+        f"Window {low:g} to {high:g}" + (" HU." if low < 0 else "."),
     ]
     if any("~" in (c.prediction(row.view.case) or "") for c in columns for row in rows):
         parts.append("Of several draws of a prompt the first is shown.")
