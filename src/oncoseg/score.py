@@ -230,6 +230,21 @@ class Round:
 
 
 @dataclass(frozen=True)
+class CostPart:
+    """One part of a network in one prediction.
+
+    Attributes:
+        part: in words, e.g. `image encoder`.
+        calls: items that went through it for the volume: slices, windows, mirror passes, prompts.
+        macs: multiply-accumulate operations of one item.
+    """
+
+    part: str
+    calls: int
+    macs: int
+
+
+@dataclass(frozen=True)
 class Cost:
     """What a model costs on a case, measured in a child process of its own.
 
@@ -244,6 +259,11 @@ class Cost:
         case, shape: the volume that was measured.
         device, threads: where.
         reason: why figures are missing, else None.
+        forward_macs: of one item through every part of the network at its own input size; None when not measured.
+        parts: what the whole volume's operations multiply from; what lies between them is in `macs` alone.
+        energy_joules: of one run, from the processor's counters, of all that the machine did meanwhile; None where it
+            has none that can be read.
+        energy_reason: why there is no energy, else None.
     """
 
     parameters: int
@@ -258,6 +278,10 @@ class Cost:
     device: str
     threads: int
     reason: str | None = None
+    forward_macs: int | None = None
+    parts: tuple[CostPart, ...] = ()
+    energy_joules: float | None = None
+    energy_reason: str | None = None
 
 
 @dataclass(frozen=True)
