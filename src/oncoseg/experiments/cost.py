@@ -1,6 +1,7 @@
-"""What a model costs on a case: parameters, operations of the whole volume, seconds and memory.
+"""What a model costs on a case: parameters, operations of the whole volume, seconds, memory and energy.
 
-Measured in a child process, so that memory is the model's own and nothing is warm from before.
+Measured in a child process, so that memory is the model's own and nothing is warm from before. What a model costs by
+its size alone, without weights and data, is in `oncoseg.experiments.passes`.
 """
 
 from __future__ import annotations
@@ -13,25 +14,24 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from oncoseg.config import fill, plain
 from oncoseg.contracts import ComputingElsewhere, Model, NeuralModel
+from oncoseg.experiments.energy import joules_between, read_energy
 from oncoseg.experiments.isolation import in_child
 from oncoseg.experiments.specs import ModelSpec
 from oncoseg.io.prompts import prompts_from, prompts_into
 from oncoseg.prompt import Prompt
-from oncoseg.score import Cost
+from oncoseg.score import Cost, CostPart
 from oncoseg.volume import Volume
-
-if TYPE_CHECKING:
-    from torch import nn
 
 #: Timed runs stop when they have taken this long together; there is always one.
 BUDGET_S = 10.0
 NO_COUNTER = "none: no network, so nothing is multiplied and accumulated in layers"
+UNCOUNTED = "operations were not counted: another library than torch computed the network"
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,8 @@ def measure_here(job: CostJob) -> Cost:
         return _measured_elsewhere(model, image, job)
     network = model.network if isinstance(model, NeuralModel) else None
     _forget_peak_memory()
-    macs, counter = _count(model, image, prompts) if network is not None else (0, NO_COUNTER)
-    if network is None:
-        model.predict(image, prompts)
-    seconds = _timed(model, image, prompts, job)
+    macs, forward, parts, counter = _operations(model, image, prompts)
+    seconds, energy, why_none = _timed(model, image, prompts, job)
     parameters = list(network.parameters()) if network is not None else []
     return Cost(
         parameters=sum(p.numel() for p in parameters),
@@ -116,6 +114,11 @@ def measure_here(job: CostJob) -> Cost:
         shape=image.shape,
         device=parameters[0].device.type if parameters else "cpu",
         threads=_threads(),
+        reason=None if macs is not None else UNCOUNTED,
+        forward_macs=forward,
+        parts=parts,
+        energy_joules=energy,
+        energy_reason=why_none,
     )
 
 
@@ -123,7 +126,7 @@ def _measured_elsewhere(model: ComputingElsewhere, image: Volume, job: CostJob) 
     """The cost of a model that computes in another process; its memory and this one's are added up."""
     _forget_peak_memory()
     found = model.measured(image)
-    seconds = _timed(model, image, (), job)  # type: ignore[arg-type]
+    seconds, energy, why_none = _timed(model, image, (), job)  # type: ignore[arg-type]
     memory = (peak_memory_bytes(), model.peak_memory_bytes())
     return Cost(
         parameters=found.parameters,
@@ -137,12 +140,9 @@ def _measured_elsewhere(model: ComputingElsewhere, image: Volume, job: CostJob) 
         shape=image.shape,
         device=found.device,
         threads=found.threads,
+        energy_joules=energy,
+        energy_reason=why_none,
     )
-
-
-def count_macs(network: nn.Module, *inputs: Any) -> tuple[int, str]:
-    """Multiply-accumulate operations of one forward pass, and what counted them."""
-    return _counted(lambda: network(*inputs))
 
 
 def peak_memory_bytes() -> int | None:
@@ -168,35 +168,34 @@ def _forget_peak_memory() -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def _timed(model: Model, image: Volume, prompts: Sequence[Prompt], job: CostJob) -> list[float]:
+def _timed(
+    model: Model, image: Volume, prompts: Sequence[Prompt], job: CostJob
+) -> tuple[list[float], float | None, str | None]:
+    """Seconds of each run, joules of one run on average, and why there are none."""
     seconds: list[float] = []
+    before = read_energy()
     while not seconds or (len(seconds) < job.repeats and sum(seconds) < job.budget_s):
         started = time.perf_counter()
         model.predict(image, prompts)
         seconds.append(time.perf_counter() - started)
-    return seconds
+    joules = joules_between(before, read_energy())
+    return seconds, None if joules is None else round(joules / len(seconds), 3), before.reason
 
 
-def _count(model: Model, image: Volume, prompts: Sequence[Prompt]) -> tuple[int, str]:
-    return _counted(lambda: model.predict(image, prompts))
+def _operations(
+    model: Model, image: Volume, prompts: Sequence[Prompt]
+) -> tuple[int | None, int | None, tuple[CostPart, ...], str]:
+    """MACs of the volume and of one call of every part, the parts, and what counted; also the warm-up run."""
+    if not isinstance(model, NeuralModel):
+        model.predict(image, prompts)
+        return 0, 0, (), NO_COUNTER
+    from oncoseg.inference.counting import COUNTER, counted
 
-
-def _counted(work: Any) -> tuple[int, str]:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
-
-    def attention(query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-        return int(sdpa_flop_count(query, key, value))
-
-    # torch counts fused attention of GPUs but not the one of CPUs.
-    fused = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
-    with FlopCounterMode(display=False, custom_mapping=fused) as counter:
-        work()
-    name = (
-        f"FlopCounterMode of torch {torch.__version__}, FLOPs / 2: convolutions, matrix products and attention; "
-        "not normalisation, activation, pooling or resampling"
-    )
-    return counter.get_total_flops() // 2, name
+    found = counted(lambda: model.predict(image, prompts), model.network)
+    parts = tuple(CostPart(name, part.items, part.macs // part.items) for name, part in found.parts.items())
+    if not found.macs:
+        return None, None, (), COUNTER
+    return found.macs, sum(part.macs for part in parts), parts, COUNTER
 
 
 def _threads() -> int:

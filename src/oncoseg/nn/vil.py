@@ -39,7 +39,8 @@ class ViLBlock(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, tokens, width) -> the same shape; a token sees itself and those before it. Half becomes float32."""
-        with torch.autocast(tokens.device.type, enabled=False):
+        # Tensors without memory, of which operations are counted, have no autocast of their own.
+        with torch.autocast("cpu" if tokens.is_meta else tokens.device.type, enabled=False):
             tokens = tokens if tokens.dtype == torch.float64 else tokens.float()
             mixed: Tensor = tokens + self.layer(self.norm(tokens))
             return mixed
