@@ -182,7 +182,7 @@ def test_the_window_comes_from_the_training_cases_and_stays_in_the_checkpoint(tm
     assert model.settings.crop == (10, 10, 50, 50)
     assert model.settings.crop_on == (64, 64)
     assert read_checkpoint(result.checkpoint).about.options["crop"] == [10, 10, 50, 50]
-    again = gtv_samgan.build(weights=result.checkpoint)
+    again = gtv_samgan.build(weights=result.checkpoint, crop="training")  # as a recipe says it
     box = Box((2, 12, 22), (3, 20, 32))
     probability = again.predict(training[0].image, [box]).voxels
     assert not probability[2, :10].any()

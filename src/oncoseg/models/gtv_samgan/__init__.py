@@ -151,4 +151,6 @@ def build(variant: str | None = None, *, weights: Path | None = None, **options:
     def model(info: ModelInfo, chosen: Options) -> GtvSamgan:
         return GtvSamgan(info, chosen, seeded(lambda: network_of(chosen)))
 
+    if options.get("crop") == "training":  # the default, and no contradiction to a checkpoint, whose window it became
+        del options["crop"]
     return built(model, INFOS, Options, variants={}, variant=variant, weights=weights, options=options, load=load)
