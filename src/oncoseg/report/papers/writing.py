@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from oncoseg.errors import InputError
 from oncoseg.experiments.reproducing import Scale
 from oncoseg.files import write_text
-from oncoseg.report.drawing import draw, save
+from oncoseg.report.drawing import choices_of, draw, save
 from oncoseg.report.papers.filling import NEVER, Derived, FilledTable, Ran, fill_layout
 from oncoseg.report.papers.grid import grid_of, number, scored_by
 from oncoseg.report.papers.latex import as_latex
@@ -56,10 +57,19 @@ def write_figure(layout: Layout, ran: Sequence[Ran], scale: Scale, *, folder: Pa
     results = [one.result for one in ran if one.result is not None]
     if not results:
         raise InputError(f"{layout.paper} {layout.name}: no cell of {', '.join(layout.matrices)} is finished.")
-    drawn = draw(layout.draw, results, **layout.choices)
+    drawn = draw(layout.draw, results, **layout.choices, **_where_data_lie(layout, ran))
     head = NEVER if scale == "smoke" else ""
     drawn.words = "\n".join(filter(None, (layout.title, head, *layout.notes, drawn.words)))
     return list(save(drawn, folder / f"{layout.paper}-{layout.name}"))
+
+
+def _where_data_lie(layout: Layout, ran: Sequence[Ran]) -> dict[str, Any]:
+    """The folder of the data set, for figures that look at its cases again: results keep no places."""
+    chosen = [one.cell.dataset for one in ran if one.cell.dataset_id == layout.choices.get("dataset")]
+    asks = any(choice.startswith("data=") for choice in choices_of(layout.draw))
+    if not asks or not chosen or "root" not in chosen[0].options:
+        return {}
+    return {"data": {"root": chosen[0].options["root"]}}
 
 
 def _page(table: FilledTable, told: Sequence[str], others: Sequence[str]) -> str:
