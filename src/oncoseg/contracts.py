@@ -366,6 +366,7 @@ class DatasetInfo:
         synthetic: printed beside every result when True.
         warning: carried into every report, None when there is none.
         downloads: what is fetched, from where and how big; "" when the user brings the files.
+        part: which of several sets under this name, e.g. a task's folder; "" when there is one.
         cropped_round_reference: its images were cut out round the tumour, which every prediction on them
             knows; the reference ledger counts it.
     """
@@ -380,6 +381,12 @@ class DatasetInfo:
     warning: str | None = None
     downloads: str = ""
     cropped_round_reference: bool = False
+    part: str = ""
+
+    @property
+    def known_as(self) -> str:
+        """`name`, or `name/part`: how the contamination ledger of weights calls it."""
+        return f"{self.name}/{self.part}" if self.part else self.name
 
 
 class Entry(NamedTuple):

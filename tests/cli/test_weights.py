@@ -133,6 +133,6 @@ def test_an_id_in_place_of_a_weights_file_is_located(oncoseg, thorax):
     result = oncoseg("predict", "sam_med2d", folder / "ct.nii.gz", *out, "--weights", "sam-med2d")
     assert result.code == 3
     assert "bring the file sam-med2d_b.pth" in result.err
-    result = oncoseg("predict", "sam_med2d", folder / "ct.nii.gz", *out, "--weights", "sam-med3d")
+    result = oncoseg("predict", "sam_med2d", folder / "ct.nii.gz", *out, "--weights", "sam-med4d")
     assert result.code == 2
-    assert "Weights sam-med3d do not exist" in result.err
+    assert "Weights sam-med4d do not exist" in result.err

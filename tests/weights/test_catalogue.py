@@ -74,7 +74,7 @@ def test_unknown_weights_suggest_near_ones():
 
 def test_the_ledger_names_data_sets_of_the_shelf():
     for entry in catalogue.entries():
-        assert {line.dataset for line in entry.seen} <= set(registry.names("datasets"))
+        assert {line.dataset.partition("/")[0] for line in entry.seen} <= set(registry.names("datasets"))
 
 
 def test_what_nobody_wrote_down_is_unknown_not_clean():
@@ -94,6 +94,11 @@ def test_what_nobody_wrote_down_is_unknown_not_clean():
         ("medsam2", "lung1", "suspected"),
         ("medical-sam2", "msd", "unknown"),
         ("minisam", "lidc_nodules", "unknown"),
+        *(("sam-med3d-turbo", name, "listed") for name in ("kits19", "lits", "brats21", "msd")),
+        *(("sam-med3d", f"msd/{task}", "listed") for task in ("Task07_Pancreas", "Task08_HepaticVessel")),
+        ("sam-med3d-turbo", "msd/Task06_Lung", "clean"),
+        ("sam-med3d-turbo", "lidc_nodules", "unknown"),
+        ("medsam2", "msd/Task06_Lung", "suspected"),
     ],
 )
 def test_the_ledger_follows_what_the_makers_say(weights, dataset, status):
@@ -124,6 +129,23 @@ def test_an_added_file_is_found_from_then_on(own_cache, medsam2_file):
         assert json.loads(content.metadata()["official"])["file"] == "MedSAM2_latest.pt"
         assert len(content.keys()) == 471
     assert [path.name for path in own_cache.rglob("*") if path.is_file()] == ["medsam2.safetensors"]
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_sam_med3d_is_brought_by_the_user_checked_and_read_by_both_rooms(tmp_path):
+    path = tmp_path / "sam_med3d_turbo.pth"
+    shapes = official.sam_med3d()
+    torch.save({"model_state_dict": state_of(shapes)}, path)
+    with pytest.raises(FetchError, match=r"sam_med3d_turbo\.pth .*oncoseg weights add FILE --as sam-med3d-turbo"):
+        catalogue.locate("sam-med3d-turbo")
+    copy = catalogue.add(path, "sam-med3d-turbo")
+    assert catalogue.named(Path("sam-med3d-turbo")) == copy
+    assert catalogue.recognise(path, sha256(path)).id == "sam-med3d-turbo"
+    for name in ("sam_med3d", "m_sam"):
+        network = registry.load("models", name).build(weights=copy).network
+        assert not network.state_dict()["mask_decoder.mask_tokens.weight"].any()
+    with pytest.raises(InputError, match="like sam-med3d; sam-med2d has the layout sam-med2d"):
+        catalogue.add(path, "sam-med2d")
 
 
 @pytest.mark.usefixtures("own_cache")

@@ -173,7 +173,8 @@ def _ledger(known: Weights) -> list[Any]:
     from oncoseg import registry
 
     named = [name for name in registry.names("datasets") if name not in ("dicom", "folder", "nnunet")]
-    return [known.status_on(name) for name in named]
+    parts = [line.dataset for line in known.seen if "/" in line.dataset]
+    return [known.status_on(name) for name in sorted([*named, *parts])]
 
 
 def _source(known: Weights) -> str:

@@ -61,6 +61,7 @@ def build(**options: Any) -> FileDataset:
     info = replace(
         INFO,
         title=f"{INFO.title}, {chosen.root.name}",
+        part=chosen.root.name,
         modality="CT" if modality == "CT" else "MR" if "MR" in modality else "any",
         warning=next((text for task, text in _WARNINGS.items() if chosen.root.name.startswith(task)), None),
     )

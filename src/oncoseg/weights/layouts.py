@@ -55,9 +55,9 @@ class Fit:
 
 _VIT = official.SAM_SIZES
 _SAM_MODELS = {
-    "b": ("medsam", "sam_med2d", "gtv_samgan", "med_sa"),
-    "l": ("medsam", "med_sa"),
-    "h": ("medsam", "med_sa"),
+    "b": ("medsam", "sam_med2d", "gtv_samgan", "med_sa", "sam3d"),
+    "l": ("medsam", "med_sa", "sam3d"),
+    "h": ("medsam", "med_sa", "sam3d"),
 }
 _SAM = (
     *(
@@ -70,6 +70,7 @@ _SAM = (
         partial(official.sam, _VIT["b"], image_size=256, adapters=True),
         ("sam_med2d", "gtv_samgan"),
     ),
+    Layout("sam-med3d", "SAM-Med3D, ViT-B at 128^3", official.sam_med3d, ("sam_med3d", "m_sam")),
     Layout("mobile-sam", "SAM with TinyViT at 1024 px", partial(official.tiny_sam, 3), ("mini_sam",)),
     Layout("lite-medsam", "SAM with TinyViT at 256 px", partial(official.tiny_sam, 1), ("lite_medsam",)),
 )

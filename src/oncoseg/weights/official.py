@@ -1,7 +1,8 @@
 """Names and shapes of official checkpoints, as the authors' code builds them: what a whole file must hold.
 
 Read in facebookresearch/segment-anything (`modeling/`), facebookresearch/sam2 (`sam2/modeling/`, `sam2/configs/`),
-OpenGVLab/SAM-Med2D (`segment_anything/modeling/image_encoder.py`) and ChaoningZhang/MobileSAM
+OpenGVLab/SAM-Med2D (`segment_anything/modeling/image_encoder.py`), uni-medical/SAM-Med3D
+(`segment_anything/modeling/`, the files `..._3D.py`) and ChaoningZhang/MobileSAM
 (`mobile_sam/modeling/tiny_vit_sam.py`). Buffers that hold numbers count as tensors, as in the files.
 """
 
@@ -162,25 +163,29 @@ def sam_prompt_encoder(name: str = "prompt_encoder") -> Shapes:
 
 def sam_mask_decoder(name: str = "mask_decoder", *, perceptron: tuple[str, str] = ("lin1", "lin2")) -> Shapes:
     """SAM's mask decoder; SAM 2 calls the layers of its `perceptron` otherwise."""
-    transformer = f"{name}.transformer"
     names: Shapes = {f"{name}.iou_token.weight": (1, 256), f"{name}.mask_tokens.weight": (4, 256)}
-    for n in range(2):
-        layer = f"{transformer}.layers.{n}"
-        names |= _attention(f"{layer}.self_attn", 256, 256)
-        names |= _attention(f"{layer}.cross_attn_token_to_image", 256, 128)
-        names |= _attention(f"{layer}.cross_attn_image_to_token", 256, 128)
-        for k in range(1, 5):
-            names |= _norm(f"{layer}.norm{k}", 256)
-        names |= _linear(f"{layer}.mlp.{perceptron[0]}", 256, 2048)
-        names |= _linear(f"{layer}.mlp.{perceptron[1]}", 2048, 256)
-    names |= _attention(f"{transformer}.final_attn_token_to_image", 256, 128)
-    names |= _norm(f"{transformer}.norm_final_attn", 256)
+    names |= _two_way(f"{name}.transformer", 256, perceptron)
     names |= {f"{name}.output_upscaling.0.weight": (256, 64, 2, 2), f"{name}.output_upscaling.0.bias": (64,)}
     names |= _norm(f"{name}.output_upscaling.1", 64)
     names |= {f"{name}.output_upscaling.3.weight": (64, 32, 2, 2), f"{name}.output_upscaling.3.bias": (32,)}
     for k in range(4):
         names |= _mlp3(f"{name}.output_hypernetworks_mlps.{k}", 256, 32)
     return names | _mlp3(f"{name}.iou_prediction_head", 256, 4)
+
+
+def _two_way(name: str, width: int, perceptron: tuple[str, str] = ("lin1", "lin2")) -> Shapes:
+    names: Shapes = {}
+    for n in range(2):
+        layer = f"{name}.layers.{n}"
+        names |= _attention(f"{layer}.self_attn", width, width)
+        names |= _attention(f"{layer}.cross_attn_token_to_image", width, width // 2)
+        names |= _attention(f"{layer}.cross_attn_image_to_token", width, width // 2)
+        for k in range(1, 5):
+            names |= _norm(f"{layer}.norm{k}", width)
+        names |= _linear(f"{layer}.mlp.{perceptron[0]}", width, 2048)
+        names |= _linear(f"{layer}.mlp.{perceptron[1]}", 2048, width)
+    names |= _attention(f"{name}.final_attn_token_to_image", width, width // 2)
+    return names | _norm(f"{name}.norm_final_attn", width)
 
 
 def sam(size: VitSize, *, image_size: int = 1024, adapters: bool = False) -> Shapes:
@@ -191,6 +196,40 @@ def sam(size: VitSize, *, image_size: int = 1024, adapters: bool = False) -> Sha
 def tiny_sam(kernel: int) -> Shapes:
     """MobileSAM (kernel 3) and LiteMedSAM (kernel 1)."""
     return tiny_vit(kernel) | sam_prompt_encoder() | sam_mask_decoder()
+
+
+def sam_med3d() -> Shapes:
+    """SAM-Med3D, ViT-B for cubes of 128 voxels: SAM's names with shapes of three axes, and two kinds of clicks."""
+    names: Shapes = {"image_encoder.pos_embed": (1, 8, 8, 8, 768)}
+    names |= _conv3("image_encoder.patch_embed.proj", 1, 768, 16)
+    for n in range(12):
+        block, length = f"image_encoder.blocks.{n}", 15 if n in SAM_SIZES["b"].global_blocks else 27
+        names |= _norm(f"{block}.norm1", 768) | _norm(f"{block}.norm2", 768)
+        names |= {f"{block}.attn.rel_pos_{axis}": (length, 64) for axis in "dhw"}
+        names |= _linear(f"{block}.attn.qkv", 768, 3 * 768) | _linear(f"{block}.attn.proj", 768, 768)
+        names |= _linear(f"{block}.mlp.lin1", 768, 4 * 768) | _linear(f"{block}.mlp.lin2", 4 * 768, 768)
+    names |= {"image_encoder.neck.0.weight": (384, 768, 1, 1, 1), "image_encoder.neck.2.weight": (384, 384, 3, 3, 3)}
+    names |= _norm("image_encoder.neck.1", 384) | _norm("image_encoder.neck.3", 384)
+    prompts, masks = "prompt_encoder", "mask_decoder"
+    names |= {f"{prompts}.pe_layer.positional_encoding_gaussian_matrix": (3, 128)}
+    for name in ("point_embeddings.0", "point_embeddings.1", "not_a_point_embed", "no_mask_embed"):
+        names |= {f"{prompts}.{name}.weight": (1, 384)}
+    down = f"{prompts}.mask_downscaling"
+    names |= _conv3(f"{down}.0", 1, 4, 2) | _norm(f"{down}.1", 4) | _conv3(f"{down}.3", 4, 16, 2)
+    names |= _norm(f"{down}.4", 16) | _conv3(f"{down}.6", 16, 384, 1)
+    names |= _two_way(f"{masks}.transformer", 384)
+    names |= {f"{masks}.iou_token.weight": (1, 384), f"{masks}.mask_tokens.weight": (4, 384)}
+    up = f"{masks}.output_upscaling"
+    names |= {f"{up}.0.weight": (384, 96, 2, 2, 2), f"{up}.0.bias": (96,)} | _norm(f"{up}.1", 96)
+    names |= {f"{up}.3.weight": (96, 48, 2, 2, 2), f"{up}.3.bias": (48,)}
+    for k in range(4):
+        names |= _mlp3(f"{masks}.output_hypernetworks_mlps.{k}", 384, 48)
+    head = f"{masks}.iou_prediction_head.layers"
+    return names | _linear(f"{head}.0", 384, 256) | _linear(f"{head}.1", 256, 256) | _linear(f"{head}.2", 256, 4)
+
+
+def _conv3(name: str, size_in: int, size_out: int, kernel: int) -> Shapes:
+    return {f"{name}.weight": (size_out, size_in, kernel, kernel, kernel), f"{name}.bias": (size_out,)}
 
 
 def sam2(size: HieraSize, version: str = "2.1") -> Shapes:
