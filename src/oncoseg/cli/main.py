@@ -13,6 +13,7 @@ from oncoseg.cli import (
     audit,
     bench,
     convert,
+    cost,
     data,
     degrade,
     demo,
@@ -25,6 +26,7 @@ from oncoseg.cli import (
     report,
     reproduce,
     shelves,
+    statistics,
     train,
     weights,
 )
@@ -50,6 +52,7 @@ app.command("models", rich_help_panel=_LOOK)(shelves.models)
 app.command("datasets", rich_help_panel=_LOOK)(shelves.datasets)
 app.command("metrics", rich_help_panel=_LOOK)(shelves.metrics)
 app.command("prompts", rich_help_panel=_LOOK)(shelves.prompts)
+app.command("cost", rich_help_panel=_LOOK)(cost.cost)
 app.command("fetch", rich_help_panel=_LOOK)(fetch.fetch)
 app.add_typer(weights.app, name="weights", rich_help_panel=_LOOK)
 app.command("predict", rich_help_panel=_WORK)(predict.predict)
@@ -62,6 +65,7 @@ app.command("train", rich_help_panel=_COMPARE)(train.train)
 app.command("bench", rich_help_panel=_COMPARE)(bench.bench)
 app.command("degrade", rich_help_panel=_COMPARE)(degrade.degrade)
 app.command("report", rich_help_panel=_COMPARE)(report.report)
+app.command("statistics", rich_help_panel=_COMPARE)(statistics.statistics)
 app.command("reproduce", rich_help_panel=_COMPARE)(reproduce.reproduce)
 app.command("audit", rich_help_panel=_COMPARE)(audit.audit)
 app.command("figure", rich_help_panel=_COMPARE)(figure.figure)

@@ -15,12 +15,12 @@ from oncoseg.evaluation.comparison.friedman import (
     nemenyi,
     pairwise_wilcoxon,
 )
-from oncoseg.evaluation.comparison.multiplicity import Correction
+from oncoseg.evaluation.comparison.multiplicity import CORRECTION_WORDS, Correction
 from oncoseg.evaluation.comparison.paired import Choice, PairedTest, all_pairs, differences_of
 from oncoseg.evaluation.comparison.power import POWER, PatientsNeeded, patients_needed
 from oncoseg.evaluation.comparison.ranking import SCHEME_WORDS, Ranking, Scheme, Stability, bootstrap_ranks, rank_models
 from oncoseg.evaluation.comparison.seeds import SeedSummary, over_seeds
-from oncoseg.evaluation.comparison.table import ScoreTable, Undefined
+from oncoseg.evaluation.comparison.table import UNDEFINED_WORDS, ScoreTable, Undefined
 from oncoseg.evaluation.protocol import protocol
 from oncoseg.report.groups import PRIMARY, Entrant, Group, base_case
 from oncoseg.report.ranks import DEFAULT_UNDEFINED, comparable, larger_is_better, table_of
@@ -39,6 +39,9 @@ class Rules:
         resamples: of the ranking's bootstrap.
         power: of the study whose size is asked for.
         seed: of every bootstrap.
+
+    Raises:
+        InputError: for a choice that does not exist.
     """
 
     metric: str = PRIMARY
@@ -49,6 +52,20 @@ class Rules:
     resamples: int = 1_000
     power: float = POWER
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        choices = {
+            "scheme": SCHEME_WORDS,
+            "undefined": UNDEFINED_WORDS,
+            "choose": ("shapiro", "t", "wilcoxon"),
+            "correction": CORRECTION_WORDS,
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                shown = "test" if name == "choose" else name
+                raise InputError(f"{shown} '{getattr(self, name)}' is not known. Choose from: {', '.join(known)}.")
+        if self.resamples < 1:
+            raise InputError(f"{self.resamples} resamples give no interval; take 1,000.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +80,7 @@ class GroupStatistics:
         apart: models scored on other cases than the rest, or without a defined mean; not compared.
         friedman, nemenyi, distance: of three and more models; None for two. `distance`: Nemenyi's critical difference.
         wilcoxon: one test for every pair, on patients that all models share.
-        pairs: every pair on the patients that the two share, the test chosen by `rules.choose`.
+        pairs: every pair on the patients that the two share, the better ranked first, tested by `rules.choose`.
         stable: the ranking with its stability.
         needed: model -> patients to tell it from the first in the ranking.
         seeds: model -> mean over its trainings, where there are several.
@@ -127,7 +144,11 @@ def compare_group(group: Group, rules: Rules | None = None) -> GroupStatistics |
         nemenyi=nemenyi(held) if several else None,
         distance=critical_difference(len(entrants), held.n) if several and held.n else None,
         wilcoxon=pairwise_wilcoxon(held, correction=rules.correction),
-        pairs=tuple(all_pairs(table, choose=rules.choose, correction=rules.correction, seed=rules.seed)),
+        pairs=tuple(
+            all_pairs(
+                table, models=stable.ranking.order, choose=rules.choose, correction=rules.correction, seed=rules.seed
+            )
+        ),
         stable=stable,
         needed={
             m: patients_needed(differences_of(table, first, m), power=rules.power, seed=rules.seed) for m in others

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from oncoseg.evaluation.statistics import Summary, compare, summarise
+from oncoseg.evaluation.statistics import Floats, Summary, by_patient, compare, summarise
 from oncoseg.report.groups import Entrant
 
 _WORDS = {"no_value": "no defined value", "one_case": "1 patient", "no_spread": "no spread"}
@@ -19,6 +19,12 @@ def summary_of(entrant: Entrant, metric: str) -> Summary:
 def summary_of_cases(values: Mapping[str, float], patients: Mapping[str, str]) -> Summary:
     """Case -> value, averaged by patient first; `patients` is case -> patient."""
     return _summarise(tuple(values.values()), tuple(patients[case] for case in values))
+
+
+def patient_values(entrant: Entrant, metric: str) -> Floats:
+    """One value a patient, the mean of the patient's cases; empty when nothing is defined."""
+    patients = entrant.patients()
+    return by_patient([(value, patients[case]) for case, value in entrant.by_case(metric).items()])
 
 
 def difference(first: Entrant, second: Entrant, metric: str) -> Summary | None:

@@ -90,6 +90,8 @@ def training_trajectory(values: Mapping[str, Sequence[float | None]], *, alpha: 
         InputError: for fewer than two models, a model without a defined value, or a NaN.
     """
     defined = {model: [v for v in held if v is not None] for model, held in values.items()}
+    if len(values) < 2:
+        raise InputError(f"Epochs of several models are compared; there are those of {', '.join(values) or 'none'}.")
     empty = [model for model, held in defined.items() if not held]
     if empty:
         raise InputError(f"No epoch of {', '.join(empty)} has a defined value; there is nothing to test.")
