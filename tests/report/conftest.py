@@ -82,6 +82,8 @@ class Planned:
     curve: tuple[float, ...] = ()
     seed: int = 0
     seen: dict[str, Any] | None = None
+    source: str = ""
+    configured: dict[str, Any] = field(default_factory=dict)
 
 
 def make_cell(run: Path, plan: Planned) -> Path:
@@ -89,7 +91,7 @@ def make_cell(run: Path, plan: Planned) -> Path:
     rng = np.random.default_rng([plan.seed, len(plan.model), int(1000 * plan.skill), int(plan.jitter_mm or 0)])
     configuration: dict[str, Any] = {"model": plan.model, "dataset": plan.dataset, "seed": plan.seed}
     configuration["prompt"] = plan.asked or plan.prompt
-    configuration |= {"fraction": plan.fraction}
+    configuration |= {"fraction": plan.fraction, **({"source": plan.source} if plan.source else {}), **plan.configured}
     key = content_key(configuration)
     folder = run / f"{plan.model}-{plan.dataset}-{key[:8]}"
     human = "reader_" if plan.ledger.prompt_source == "human reader" else ""
@@ -202,6 +204,7 @@ def _record(plan: Planned, key: str, configuration: dict[str, Any], cases: int) 
         trained_here=plan.trained,
         recipe=list(plan.recipe),
         seen=plan.seen,
+        source=plan.source,
     )
 
 

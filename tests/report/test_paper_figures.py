@@ -2,17 +2,23 @@
 
 import csv
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from oncoseg.errors import ConfigError, InputError, UnknownNameError
-from oncoseg.experiments.store import read_run
+from oncoseg.experiments.specs import DatasetSpec
+from oncoseg.experiments.splits import Split, Splits, save_splits
+from oncoseg.experiments.store import WholeSlice, read_run, read_slice, write_slice, write_whole
+from oncoseg.io.images import write_volume
+from oncoseg.preprocess.fixed_window import union_window
 from oncoseg.report.drawing import choices_of, draw, names, note_lines, save, title_of
 from oncoseg.report.estimates import summary_of
 from oncoseg.report.groups import make_groups
 from oncoseg.score import Ledger
+from oncoseg.volume import Volume
 
 MANY = tuple(f"p-{n:02d}" for n in range(12))
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -284,9 +290,157 @@ def test_a_run_without_pictures_is_told(shares):
         draw("panel", shares)
 
 
+@pytest.fixture
+def whole(tmp_path, write_cell, planned):
+    """Two models on one case whose whole slice the run keeps, with lungs; the prediction is three columns off."""
+    tumour = np.zeros((60, 80), bool)
+    tumour[20:30, 15:25] = True
+    lungs = {name: np.zeros((60, 80), bool) for name in ("lung_right", "lung_left")}
+    lungs["lung_right"][10:50, 8:35] = lungs["lung_left"][10:50, 45:72] = True
+    image = np.where(tumour, 40.0, -700.0).astype(np.float32)
+    slice_ = WholeSlice(image, {**lungs, "tumour": tumour}, (1.0, 0.8), 2, (-1000.0, 400.0))
+    for model in ("first", "second"):
+        folder = write_cell(tmp_path, planned(model, pictures=True, cases=("c1",)))
+        tile = read_slice(folder / "slices" / "c1.npz")
+        name = write_whole(tmp_path, "c1", slice_)
+        write_slice(folder / "slices" / "c1.npz", replace(tile, slice_index=2, whole=name))
+        for roi, mask in (("", np.roll(tumour, 3, axis=1)), (".lung_right", lungs["lung_right"])):
+            voxels = np.zeros((4, 60, 80), bool)
+            voxels[2] = mask
+            write_volume(folder / "masks" / f"c1{roi}.nii.gz", Volume.from_spacing(voxels, (5.0, 1.0, 0.8)))
+    return tmp_path
+
+
+def outlined(axes):
+    """ROI -> (left, top, right, bottom) of its outline in pixels."""
+    return {c.get_label(): np.array(c.get_datalim(axes.transData).extents).round().tolist() for c in axes.collections}
+
+
+def test_whole_slices_show_lungs_and_tumour_where_they_lie(whole):
+    figure = draw("panel", whole)
+    image, reference, first, second = figure.axes[:4]
+    assert not outlined(image)
+    assert outlined(reference) == {
+        "lung_left": [45, 10, 72, 50], "lung_right": [8, 10, 35, 50], "tumour": [15, 20, 25, 30],
+    }  # fmt: skip
+    assert outlined(first) == outlined(second) == {"lung_right": [8, 10, 35, 50], "tumour": [18, 20, 28, 30]}
+    assert image.get_aspect() == pytest.approx(1 / 0.8)
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["right lung", "left lung", "tumour"]
+
+
+def test_the_inset_lies_round_the_reference_and_its_frame_is_drawn(whole):
+    """The tumour is 10 x 8 mm; with 8 mm of margin the frame is a square of 26 mm: 26 rows and 32 or 33 columns."""
+    reference = draw("panel", whole).axes[1]
+    (frame,) = reference.patches
+    assert (frame.get_height(), frame.get_width()) == (26, pytest.approx(32.5, abs=0.5))
+    assert frame.get_y() + 13 == 25
+    (inset,) = reference.child_axes
+    assert np.array(inset.images[0].get_array()).shape == (26, frame.get_width())
+
+
+def test_the_third_papers_panel_shows_the_tumour_alone(whole):
+    figure = draw("panel", whole, layout="gtv-samgan")
+    assert [list(outlined(a)) for a in figure.axes[:3]] == [["tumour"]] * 3
+    assert {tuple(np.round(a.patches[0].get_edgecolor(), 2)) for a in figure.axes[:3]} == {(1.0, 0.18, 0.18, 1.0)}
+
+
 # Transfer
+
+
+@pytest.fixture
+def moved(tmp_path, write_cell, planned):
+    """A model that learned where it is tested, and elsewhere."""
+    for skill, source in ((0.8, ""), (0.6, "lits")):
+        write_cell(tmp_path, planned("unet", skill, dataset="kits", trained=True, source=source, cases=MANY))
+    return tmp_path
+
+
+def test_an_arrow_goes_from_before_to_after_with_the_rate(moved):
+    figure = draw("transfer", moved, names={"lits": "LiTS", "kits": "KiTS", "unet": "U-Net"})
+    (row,) = figure.numbers
+    assert row["rate_percent"] == pytest.approx(100 * (row["after"] - row["before"]) / row["before"])
+    (axes,) = figure.axes
+    assert axes.get_title(loc="left") == "LiTS → KiTS, n = 12"
+    (arrow,) = [a for a in axes.texts if a.arrow_patch is not None]
+    assert (arrow.xyann[0], arrow.xy[0]) == (row["before"], row["after"])
+    assert f"−{abs(row['rate_percent']):.1f} %" in texts(figure)
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["U-Net\nbox"]
 
 
 def test_transfer_needs_two_trainings(models):
     with pytest.raises(InputError, match="source = "):
         draw("transfer", models)
+
+
+# Bubbles
+
+
+def test_bubbles_grow_with_parameters_and_stand_at_their_operations(tmp_path, write_cell, planned):
+    for model, parameters, macs in (("small", 10_000_000, 10**12), ("large", 40_000_000, 10**13)):
+        write_cell(tmp_path, planned(model, parameters=parameters, macs=macs, cases=MANY))
+    figure = draw("bubble", tmp_path)
+    (axes,) = figure.axes
+    cloud = axes.collections[0]
+    drawn = {round(float(x)): float(size) for (x, _), size in zip(cloud.get_offsets(), cloud.get_sizes(), strict=True)}
+    assert drawn[10**13] == pytest.approx(4 * drawn[10**12])
+    assert axes.get_xscale() == "log"
+    assert [row["dice"] for row in figure.numbers] == pytest.approx([y for _, y in cloud.get_offsets().tolist()])
+    assert {"10 M", "50 M", "100 M", "small, box", "large, box"} <= set(texts(figure))
+    assert "12 patients" in figure.words
+
+
+def test_bubbles_need_counted_operations(models):
+    with pytest.raises(InputError, match="cost = true"):
+        draw("bubble", models)
+
+
+# The fixed window
+
+OPTIONS = {"cases": 4, "seed": 3, "shape": [10, 40, 40], "spacing": [10.0, 8.0, 8.0], "tumours": [1, 1]}
+
+
+@pytest.fixture(scope="module")
+def windowed(tmp_path_factory, write_cell, planned):
+    """A trained cell on a phantom whose split is kept; the images are made again from its options."""
+    run = tmp_path_factory.mktemp("windowed")
+    dataset = DatasetSpec("phantom", OPTIONS).open()
+    held = {"use": "phantom", "options": OPTIONS, "fingerprint": dataset.fingerprint(), "cases": []}
+    settings = {"dataset": held, "roi": "tumour", "options": {"crop_smallest": 12, "crop_margin": 1}}
+    write_cell(run, planned("gtv_samgan", trained=True, configured=settings))
+    patients = [entry.patient for entry in dataset.entries()]
+    save_splits(run / "splits" / "phantom.json", Splits((Split(train=tuple(patients[:3]), test=tuple(patients[3:])),)))
+    return run, dataset
+
+
+def test_the_window_is_the_one_that_training_finds(windowed):
+    run, dataset = windowed
+    names = [entry.case for entry in dataset.entries()]
+    masks = {name: dataset.load(name).mask().voxels for name in names}
+    expected = union_window([(name, masks[name]) for name in names[:3]], smallest=12, margin=1).window
+    figure = draw("mfit", run)
+    rows = {row["case"]: row for row in figure.numbers if row["case"] in ("union", "window")}
+    assert [rows["window"][edge] for edge in expected._fields] == list(expected)
+    boxes = [row for row in figure.numbers if row["case"] in names]
+    assert len(boxes) == sum(int(masks[name].any(axis=(1, 2)).sum()) for name in names[:3])
+    missed = masks[names[3]].copy()
+    missed[:, expected.top : expected.bottom, expected.left : expected.right] = False
+    assert f"{missed.sum()} of {masks[names[3]].sum()} tumour voxels" in figure.words
+    assert "On 1 tested case:" in figure.words
+
+
+def test_a_column_an_example_and_one_for_all_boxes(windowed):
+    figure = draw("mfit", windowed[0], examples=2, smallest=20)
+    assert len(figure.axes) == 2 * 3
+    assert "of at least 20 pixels" in figure.words
+    assert any(re.fullmatch(r"\d+ boxes of\n3 training cases", text) for text in texts(figure))
+
+
+def test_other_data_than_those_of_the_run_are_refused(windowed):
+    with pytest.raises(InputError, match="not the one of the run"):
+        draw("mfit", windowed[0], data={"seed": 4})
+
+
+def test_a_window_needs_a_training(tmp_path, write_cell, planned):
+    write_cell(tmp_path, planned())
+    with pytest.raises(InputError, match="trained nothing"):
+        draw("mfit", tmp_path)

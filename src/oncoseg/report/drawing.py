@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -172,7 +173,8 @@ def note(figure: Figure, sentences: str) -> None:
 
 def note_lines(sentences: str, inches: float) -> list[str]:
     """The lines of a note under a figure of some width."""
-    return textwrap.wrap(sentences, max(40, int(inches * 16.2)))
+    kept = re.sub(r" ([<=]) ", "\u00a0\\1\u00a0", sentences)
+    return textwrap.wrap(kept, max(40, int(inches * 16.2)))
 
 
 def line_style(position: int) -> dict[str, Any]:

@@ -258,7 +258,7 @@ def _facts(found: Found, union: Window, coverage: Coverage) -> list[str]:
         f"Slices: {columns} x {rows} pixels.",
         f"Union: [{union.left}, {union.top}, {union.right}, {union.bottom}].",
         f"Window: [{window.left}, {window.top}, {window.right}, {window.bottom}], {size} pixels.",
-        f"On {coverage.cases} tested cases:",
+        f"On {coverage.cases} tested case{'s' if coverage.cases != 1 else ''}:",
         *coverage.told,
     ]
 
