@@ -7,7 +7,8 @@ A shelf is a package and a thing on it is one file; the file offers the names be
 | `oncoseg.models` | `INFOS: tuple[ModelInfo, ...]` (first = default) and `build(variant, *, weights, **options)`; \
 what can be trained also `RECIPES: dict[str, Recipe]`; what stands on a package apart from ours also \
 `INSTALLS: str`, `install(say) -> Path` and `trained_variant(folder) -> str | None` |
-| `oncoseg.datasets` | `INFO: DatasetInfo` and `build(**options) -> Dataset` |
+| `oncoseg.datasets` | `INFO: DatasetInfo` and `build(**options) -> Dataset`; where files can be told by their names \
+also `SEGMENTATION: str`, a regular expression for the end of a segmentation's path without suffix |
 | `oncoseg.evaluation.metrics` | `INFO: MetricInfo` and `METRIC: Metric`, or `build(parameter) -> Metric` |
 | `oncoseg.prompts` | `INFO: SimulatorInfo` and `build(**options)` -> `Simulator`, `Proposer` or `Replayer` |
 | `oncoseg.evaluation.protocols` | `PROTOCOL: Protocol`, see `oncoseg.evaluation.protocol` |

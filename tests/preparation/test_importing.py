@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from oncoseg import registry
 from oncoseg.datasets import folder, msd
 from oncoseg.errors import ConfigError, InputError, UnknownNameError
 from oncoseg.preparation import importing
@@ -11,7 +12,12 @@ from oncoseg.preparation.importing import import_dataset, recognise
 
 @pytest.mark.parametrize(
     ("root", "layout"),
-    [("msd_root", "msd"), ("nnunet_root", "nnunet"), ("lung1_root", "dicom"), ("folder_root", "folder")],
+    [
+        ("msd_root", "msd"),
+        ("nnunet_root", "nnunet"),
+        ("lung1_root", "dicom"),
+        ("folder_root", "folder"),
+    ],
 )
 def test_recognises_and_imports_every_layout(request, tmp_path, root, layout):
     source = request.getfixturevalue(root)
@@ -22,6 +28,27 @@ def test_recognises_and_imports_every_layout(request, tmp_path, root, layout):
     assert len(result.imported) >= 3
     for entry in data.entries():
         assert data.load(entry.case).mask().voxels.any()
+
+
+@pytest.mark.parametrize("name", ["brats21", "kits19", "lits"])
+def test_challenges_are_recognised_by_the_names_of_their_segmentations(request, tmp_path, name):
+    source = request.getfixturevalue(f"{name}_root")
+    assert recognise(source) == name
+    expected = registry.load("datasets", name).build(root=source)
+    result = import_dataset(source, tmp_path / "prepared")
+    assert {*result.imported, *result.failed} == {entry.case for entry in expected.entries()}
+    data = folder.build(root=tmp_path / "prepared")
+    for case in result.imported:
+        before, after = expected.load(case), data.load(case)
+        assert set(after.masks) == set(before.masks)
+        assert (after.mask().voxels == before.mask().voxels).all()
+    assert any(data.load(case).mask().voxels.any() for case in result.imported)
+
+
+def test_images_without_segmentations_are_no_challenge(lits_root):
+    for file in lits_root.rglob("segmentation-*"):
+        file.unlink()
+    assert recognise(lits_root) == "folder"
 
 
 def test_a_case_comes_back_as_it_was(msd_root, tmp_path):

@@ -50,7 +50,7 @@ def check(
 def import_(
     source: Annotated[Path, typer.Argument(help="DICOM tree, MSD task, nnU-Net data set, or folder of pairs.")],
     target: Annotated[Path, typer.Argument(help="Prepared folder to make or to complete.")],
-    layout: Annotated[str, typer.Option(help="auto, dicom, msd, nnunet or pairs.")] = "auto",
+    layout: Annotated[str, typer.Option(help="auto, dicom, msd, nnunet, pairs, or a data set with a root.")] = "auto",
     settings: Settings = None,
 ) -> None:
     """Import a data set into a prepared folder; finished cases are skipped, a bad one does not stop the rest."""

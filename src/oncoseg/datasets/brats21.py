@@ -32,6 +32,8 @@ INFO = DatasetInfo(
     ),
 )
 
+#: How the path of a segmentation ends, by which a folder is recognised.
+SEGMENTATION = r"BraTS2021_\d{5}_seg"
 #: Regions by label values.
 REGIONS = {"whole_tumour": (1, 2, 4), "tumour_core": (1, 4), "enhancing_tumour": (4,)}
 

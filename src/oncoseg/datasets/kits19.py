@@ -34,6 +34,8 @@ INFO = DatasetInfo(
     warning="KiTS21 and KiTS23 hold the same patients under the same numbers: never put those on another side.",
 )
 
+#: How the path of a segmentation ends, by which a folder is recognised.
+SEGMENTATION = r"case_\d{5}/segmentation"
 LABELS = {"kidney": (1,), TUMOUR: (2,)}
 #: Cases from this number on were published without a segmentation.
 _FIRST_TEST_CASE = 210

@@ -33,6 +33,8 @@ INFO = DatasetInfo(
     ),
 )
 
+#: How the path of a segmentation ends, by which a folder is recognised.
+SEGMENTATION = r"segmentation-\d+"
 LABELS = {"liver": (1,), TUMOUR: (2,)}
 #: Volumes whose reference has no tumour.
 WITHOUT_TUMOUR = (32, 34, 38, 41, 47, 87, 89, 91, 105, 106, 114, 115, 119)

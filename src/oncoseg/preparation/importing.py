@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +60,7 @@ def import_dataset(
     Args:
         source: the folder to import.
         target: the prepared folder, made or completed.
-        layout: "auto", "dicom", "msd", "nnunet", "pairs", or the name of any data set that has a `root`.
+        layout: "auto", see `recognise`; "pairs"; or the name of any data set that has a `root`, such as "dicom".
         say: told one line a case.
         **options: further options of the data set, e.g. `patient="^(.+)_"` or `tumour=...`.
 
@@ -112,7 +113,10 @@ def prepare(dataset: Dataset, target: Path, *, begun_with: Mapping[str, Any], sa
 
 
 def recognise(source: Path) -> str:
-    """The data set that reads a folder: "nnunet", "msd", "dicom" or, when it is none of them, "folder".
+    """The data set that reads a folder.
+
+    "nnunet", "msd", "dicom", one whose segmentations have names of their own ("brats21", "kits19", "lits") or, when it
+    is none of them, "folder".
 
     Raises:
         InputError: when `dataset.json` is not JSON.
@@ -126,7 +130,20 @@ def recognise(source: Path) -> str:
             break
         if file.suffix.lower() == ".dcm" or (not file.suffix and read_header(file) is not None):
             return "dicom"
-    return "folder"
+    return _by_names(source) or "folder"
+
+
+def _by_names(source: Path) -> str | None:
+    """The data set whose segmentations have names as the files below a folder have; None when there is none."""
+    modules = {name: registry.load("datasets", name) for name in registry.names("datasets")}
+    known = {name: module.SEGMENTATION for name, module in modules.items() if hasattr(module, "SEGMENTATION")}
+    patterns = {name: re.compile(rf"(?:^|/){end}\.nii(\.gz)?$") for name, end in known.items()}
+    for file in source.rglob("*.nii*"):
+        path = file.relative_to(source).as_posix()
+        found = next((name for name, pattern in patterns.items() if pattern.search(path)), None)
+        if found is not None:
+            return found
+    return None
 
 
 def _begin(target: Path, begun_with: Mapping[str, Any]) -> None:
