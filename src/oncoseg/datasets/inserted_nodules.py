@@ -7,8 +7,10 @@ an exact mask. What surrounds it was not its own, so numbers are about software,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from oncoseg.config import content_key, fill
 from oncoseg.contracts import Dataset, DatasetInfo, Entry
 from oncoseg.errors import ConfigError, InputError, UnknownNameError
 from oncoseg.lesions import regions
+from oncoseg.preprocess.cache import VolumeCache
 from oncoseg.preprocess.insert import Inserted, Nodule, insert_nodule
 from oncoseg.volume import Volume
 
@@ -44,6 +47,8 @@ INFO = DatasetInfo(
 
 #: Part of the fingerprint: raise it when equal options give other voxels.
 _VERSION = 1
+#: How masks are kept in one volume.
+_BITS = {TUMOUR: 1, "lung_left": 2, "lung_right": 4}
 #: Places tried for one nodule.
 _TRIES = 40
 
@@ -60,6 +65,7 @@ class InsertedNodulesOptions:
         seed: decides who is pasted into whom, and where.
         clearance_mm: of the nodule from the border of the lung.
         blend_mm: width of the faded edge of a nodule.
+        keep: folder where cases are kept once they were made, about 3 bytes a voxel; None makes them at every loading.
     """
 
     donors: Mapping[str, Any]
@@ -68,6 +74,7 @@ class InsertedNodulesOptions:
     seed: int = 0
     clearance_mm: float = 1.0
     blend_mm: float = 2.0
+    keep: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("donors", "thoraxes"):
@@ -117,20 +124,18 @@ class InsertedNodules:
         if case not in self._entries:
             raise UnknownNameError("case of inserted_nodules", case, self._entries)
         entry = self._entries[case]
-        donor, thorax = self._donors.load(case), self._thoraxes.load(self._host[entry.patient])
-        if thorax.mask().voxels.any():
-            raise InputError(
-                f"inserted_nodules: thorax {thorax.name} has a tumour of its own, which no mask would tell from the "
-                "pasted one. Take thoraxes without any, for the phantom tumours = [0, 0]."
-            )
-        lung = thorax.image.with_voxels(thorax.mask("lung_left").voxels | thorax.mask("lung_right").voxels)
-        pasted = self._pasted(Nodule.cut(donor, lesion=_largest(donor)), thorax, lung, case)
-        masks = {**thorax.masks, TUMOUR: pasted.mask}
-        facts = {**thorax.facts, "thorax": thorax.name, "tumour_volume_ml": _millilitres(pasted.mask)}
-        return Case(case, entry.patient, pasted.image, masks, facts, (str(INFO.warning),))
+        host = self._host[entry.patient]
+        image, labels = self._kept(case, lambda: self._made(case, host))
+        masks = {roi: labels.with_voxels((labels.voxels & bit) > 0) for roi, bit in _BITS.items()}
+        facts = {"modality": "CT", "thorax": host, "tumour_volume_ml": _millilitres(masks[TUMOUR])}
+        return Case(case, entry.patient, image, masks, facts, (str(INFO.warning),))
 
     def fingerprint(self) -> str:
         """Hex SHA-256 that changes with donors, thoraxes, who is pasted into whom and where."""
+        return self._content
+
+    @cached_property
+    def _content(self) -> str:
         chosen = self.options
         return content_key(
             {
@@ -142,6 +147,34 @@ class InsertedNodules:
                 "mm": [chosen.clearance_mm, chosen.blend_mm],
             }
         )
+
+    def _kept(self, case: str, make: Callable[[], tuple[Volume, Volume]]) -> tuple[Volume, Volume]:
+        """Image and labels of a case, from `keep` where they lie there."""
+        if self.options.keep is None:
+            return make()
+        cache, content = VolumeCache(self.options.keep), self._content
+        keys = [content_key([content, case, part]) for part in ("image", "labels")]
+        held = [cache.get(key) for key in keys]
+        if held[0] is None or held[1] is None:
+            volumes = make()
+            held = [cache.get_or_make(key, partial(_itself, v)) for key, v in zip(keys, volumes, strict=True)]
+        image, labels = (entry.read() for entry in held if entry is not None)
+        return image, labels
+
+    def _made(self, case: str, host: str) -> tuple[Volume, Volume]:
+        """The image, and the sum of the bits of the masks that a voxel is in."""
+        donor, thorax = self._donors.load(case), self._thoraxes.load(host)
+        if thorax.mask().voxels.any():
+            raise InputError(
+                f"inserted_nodules: thorax {host} has a tumour of its own, which no mask would tell from the pasted "
+                "one. Take thoraxes without any, for the phantom tumours = [0, 0]."
+            )
+        lungs = {roi: thorax.mask(roi).voxels for roi in _BITS if roi != TUMOUR}
+        lung = thorax.image.with_voxels(np.logical_or.reduce(list(lungs.values())))
+        pasted = self._pasted(Nodule.cut(donor, lesion=_largest(donor)), thorax, lung, case)
+        marked = {**lungs, TUMOUR: pasted.mask.voxels}
+        labels = np.sum([np.uint8(bit) * marked[roi] for roi, bit in _BITS.items()], axis=0, dtype=np.uint8)
+        return pasted.image, thorax.image.with_voxels(labels)
 
     def _pasted(self, nodule: Nodule, thorax: Case, lung: Volume, case: str) -> Inserted:
         """The nodule at the first drawn place where all of it lies in the lung."""
@@ -198,3 +231,7 @@ def _places(lung: Volume, away_mm: float) -> NDArray[np.int_]:
 
 def _millilitres(mask: Volume) -> float:
     return float(mask.voxels.sum()) * mask.voxel_volume_mm3 / 1000
+
+
+def _itself(volume: Volume) -> Volume:
+    return volume
