@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.charset import default_encoding
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
@@ -281,13 +282,20 @@ def _finish(made: Dataset, made_by: MadeBy) -> None:
     made.ApprovalStatus = "UNAPPROVED"
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = RTStructureSetStorage, made.SOPInstanceUID
-    meta.TransferSyntaxUID = (
-        ImplicitVRLittleEndian if _longest_contour(made) > _SHORT_LENGTH else ExplicitVRLittleEndian
-    )
+    implicit = _longest_contour(made) > _SHORT_LENGTH
+    meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     made.file_meta = meta
+    for contour in _contours(made):
+        if contour.get_item(_CONTOUR_DATA).is_raw and contour.original_encoding == (None, None):
+            # Made here, of bytes that stand as they are: pydicom would read and write every number again.
+            contour.set_original_encoding(implicit, True, default_encoding)
+
+
+def _contours(made: Dataset) -> Iterator[Dataset]:
+    return (c for roi in made.ROIContourSequence for c in roi.get("ContourSequence") or [] if _CONTOUR_DATA in c)
 
 
 def _longest_contour(made: Dataset) -> int:
     """Bytes of the longest ContourData; from 64 KiB on only the implicit transfer syntax can say its length."""
-    contours = (c for roi in made.ROIContourSequence for c in roi.get("ContourSequence") or [])
-    return max((len(getattr(c.get_item(_CONTOUR_DATA), "value", b"") or b"") for c in contours), default=0)
+    values = (contour.get_item(_CONTOUR_DATA).value for contour in _contours(made))
+    return max((len(v) if isinstance(v, bytes) else 16 * len(v) for v in values if v), default=0)
