@@ -12,12 +12,15 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from oncoseg.config import fill
 from oncoseg.errors import InputError
 from oncoseg.files import require_file, write_text
 from oncoseg.prompt import Box, Click, MaskPrompt, Prompt, Scribble
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 PromptSource = Literal["none", "automatic", "user", "simulated user", "jittered", "oracle", "human reader"]
 
@@ -150,7 +153,7 @@ class Score:
         protocol: how it was scored, e.g. `case3d`.
         value: the number, None when undefined.
         reason: why it is undefined (`both_empty`, `prediction_empty`, `reference_empty`,
-            `zero_denominator`), None otherwise.
+            `zero_denominator`, `no_probability`), None otherwise.
         unit: "" for shares, "mm", "mm^3".
         higher_is_better: direction; None for quantities without one (volumes).
     """
@@ -184,6 +187,7 @@ class Prediction:
         seconds: wall time of `predict`, image in memory to mask.
         mask: path of the mask file relative to the cell folder; None after an error.
         volume_reference_mm3, volume_prediction_mm3: for plots against tumour volume.
+        diagonal_mm: of the image: what a miss costs where distances of misses are given a price.
         error: the message when the case failed, else None.
         facts: the case's acquisition facts.
         notes: warnings the report repeats.
@@ -202,6 +206,7 @@ class Prediction:
     error: str | None = None
     facts: dict[str, str | float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    diagonal_mm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -310,8 +315,8 @@ class Provenance:
     fallbacks: list[str] = field(default_factory=list)
 
 
-def write_jsonl(target: Path, records: Iterable[Score | Prediction | Round]) -> None:
-    """Write records as JSON Lines, whole."""
+def write_jsonl(target: Path, records: Iterable[DataclassInstance]) -> None:
+    """Write records, such as `Score`, as JSON Lines, whole."""
     write_text(target, "".join(json.dumps(asdict(r), allow_nan=False) + "\n" for r in records))
 
 
@@ -321,20 +326,21 @@ def read_scores(source: Path) -> list[Score]:
     Raises:
         InputError: names file and line of anything that is not a score.
     """
-    return [fill(Score, r, f"{source}:{n}") for n, r in _read_jsonl(source)]
+    return [fill(Score, r, f"{source}:{n}") for n, r in read_jsonl(source)]
 
 
 def read_rounds(source: Path) -> list[Round]:
     """Read a `rounds.jsonl`; raises InputError like `read_scores`. empty where there is no such file."""
-    return [fill(Round, r, f"{source}:{n}") for n, r in _read_jsonl(source)] if source.exists() else []
+    return [fill(Round, r, f"{source}:{n}") for n, r in read_jsonl(source)] if source.exists() else []
 
 
 def read_predictions(source: Path) -> list[Prediction]:
     """Read a `predictions.jsonl`; raises InputError like `read_scores`."""
-    return [fill(Prediction, r, f"{source}:{n}") for n, r in _read_jsonl(source)]
+    return [fill(Prediction, r, f"{source}:{n}") for n, r in read_jsonl(source)]
 
 
-def _read_jsonl(source: Path) -> list[tuple[int, dict[str, Any]]]:
+def read_jsonl(source: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Lines of a file of records with their numbers from 1; raises InputError for what is not JSON or missing."""
     if not source.exists():
         require_file(source)
     lines = []

@@ -128,6 +128,21 @@ class LesionMatch:
         return tuple(pair.iou for pair in self.pairs)
 
 
+class Labelled(NamedTuple):
+    """The labels of one island.
+
+    Attributes:
+        start: index of its first voxel in the image.
+        before: number of lesions of reference and prediction in the islands before it.
+        reference, prediction: label + 1 - before, 0 being background.
+    """
+
+    start: tuple[int, ...]
+    before: tuple[int, int]
+    reference: NDArray[np.uint32]
+    prediction: NDArray[np.uint32]
+
+
 @dataclass(frozen=True, eq=False)
 class Lesions:
     """The lesions of a pair of masks and where they overlap.
@@ -136,14 +151,14 @@ class Lesions:
         reference, prediction: the bodies of each mask.
         overlaps: rows of (reference label, prediction label, common voxels), for common voxels > 0.
         axes: steps of the array axes in mm, as columns.
-        labelled: per island its labels of both masks, label + 1, 0 being background.
+        labelled: the labels of both masks, island by island.
     """
 
     reference: Bodies
     prediction: Bodies
     overlaps: Numbers
     axes: Floats
-    labelled: tuple[tuple[NDArray[np.uint32], NDArray[np.uint32]], ...]
+    labelled: tuple[Labelled, ...]
 
     def match(self, rule: MatchRule = MATCH) -> LesionMatch:
         """Pair lesions one to one by a rule."""
@@ -156,6 +171,16 @@ class Lesions:
                 taken[0].add(a)
                 taken[1].add(b)
         return LesionMatch(len(self.reference.voxels), len(self.prediction.voxels), tuple(pairs))
+
+    def voxels_of(self, side: Literal["reference", "prediction"], label: int) -> Mask:
+        """One lesion in its own box (`starts`, `stops` of its body), bool."""
+        place = 0 if side == "reference" else 1
+        island = next(one for one in reversed(self.labelled) if one.before[place] <= label)
+        bodies: Bodies = getattr(self, side)
+        corners = zip(bodies.starts[label], bodies.stops[label], island.start, strict=True)
+        window = tuple(slice(int(a - offset), int(b - offset)) for a, b, offset in corners)
+        found: Mask = island[2 + place][window] == label + 1 - island.before[place]
+        return found
 
     @cached_property
     def merged(self) -> tuple[int, ...]:
@@ -218,7 +243,7 @@ def find_lesions(islands: Sequence[Island], axes: Floats) -> Lesions:
             labels.append(numbers)
         pairs = _overlaps(*labels, [len(some[-1].voxels) for some in bodies])
         overlaps.append(pairs + np.array([*counts, 0]))
-        labelled.append((labels[0], labels[1]))
+        labelled.append(Labelled(island.start, (counts[0], counts[1]), labels[0], labels[1]))
         counts = [n + len(some[-1].voxels) for n, some in zip(counts, bodies, strict=True)]
     reference, prediction = (Bodies(*map(np.concatenate, zip(*some, strict=True))) for some in bodies)
     return Lesions(reference, prediction, np.concatenate(overlaps), axes, tuple(labelled))

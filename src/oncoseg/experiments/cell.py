@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oncoseg.case import Case
 from oncoseg.config import content_key, fill, plain
@@ -23,11 +24,14 @@ from oncoseg.experiments.overlap import require_other_images
 from oncoseg.experiments.predicting import Predictor, Scored, Shown, read_by_people, score_entry, told_apart
 from oncoseg.experiments.provenance import Clock, provenance, without_folders
 from oncoseg.experiments.readers import INFO as READER_INFO
+from oncoseg.experiments.round_reference import part_round_reference
 from oncoseg.experiments.sides import chosen_entries
 from oncoseg.experiments.slice_cases import told_of_leak
 from oncoseg.experiments.specs import DatasetSpec, ModelSpec
 from oncoseg.experiments.store import (
+    CALIBRATION,
     COSTS,
+    LESIONS,
     MASKS,
     PREDICTIONS,
     PROMPTS,
@@ -132,6 +136,8 @@ def run_cell(cell: Cell, output: Path, *, progress: Progress = silent, key: str 
     write_jsonl(folder / PREDICTIONS, [s.prediction for s in scored])
     if cell.prompt.rounds:
         write_jsonl(folder / ROUNDS, [one for s in scored for one in s.rounds])
+    write_jsonl(folder / LESIONS, [one for s in scored for one in s.lesions])
+    write_jsonl(folder / CALIBRATION, [s.calibration for s in scored if s.calibration is not None])
     write_record(folder, _record(work, model, spec, clock, told))
     write_jsonl(folder / SCORES, [score for s in scored for score in s.scores])
     return folder
@@ -173,7 +179,14 @@ def _masks(cell: Cell, model: Model | None, cropped: bool) -> Callable[[Case], I
         return read_by_people
     door = PromptDoor(cell.prompt.build(), cell.seed, cell.prompt.corrector(), cell.prompt.rounds)
     return Predictor(
-        model, door, cell.prompt.repeats, cell.threshold, cell.dataset.roi, cropped=cropped, also=cell.dataset.also
+        model,
+        door,
+        cell.prompt.repeats,
+        cell.threshold,
+        cell.dataset.roi,
+        cropped=cropped,
+        also=cell.dataset.also,
+        cube=cell.prompt.cube,
     )
 
 
@@ -202,15 +215,16 @@ def _cost(work: _Work, spec: ModelSpec, scored: list[Scored]) -> Cost:
     case = prediction.case.partition("~")[0]
     asked = work.cell.prompt
     given = {name: value for name, value in asked.options.items() if name not in ("jitter_mm", "jitter_px")}
-    given |= {"then": asked.then, "rounds": asked.rounds}
+    given |= {"then": asked.then, "rounds": asked.rounds, "cube": str(asked.cube)}
     key = content_key([work.identity.configuration[n] for n in _WHAT_COSTS] + [case, work.cell.dataset.roi, given])
     shared = (
         work.folder.parent / COSTS / f"{key[:8]}{'' if work.cell.prompt.info is None else work.cell.prompt.use}.json"
     )
     if shared.exists():
         return fill(Cost, read_json(shared), str(shared))
-    image = work.dataset.load(case).image
-    prompts = prompts_from(prediction.prompts, image, folder=work.folder)
+    part = part_round_reference(work.dataset.load(case), work.cell.dataset.roi, asked.cube)
+    prompts = part.shown(prompts_from(prediction.prompts, part.whole, folder=work.folder))
+    image = part.case.image
     try:
         cost = measure_cost(spec, image, prompts=prompts, case=case)
     except OncosegError as error:
@@ -263,6 +277,7 @@ def _record(
         source=cell.source_id,
         recipe=list(cell.recipe),
         seen=None if seen is None else plain(seen),
+        flow=_flow(work),
     )
 
 
@@ -297,6 +312,19 @@ def _parameters(model: Model | None, *, learning: bool = False) -> int | None:
     return sum(p.numel() for p in model.network.parameters() if p.requires_grad or not learning)
 
 
+def _flow(work: _Work) -> dict[str, Any]:
+    """Where the cases of the data set went, before any was predicted."""
+    excluded = dict(work.dataset.excluded) if isinstance(work.dataset, Excluding) else {}
+    entries, parted = work.dataset.entries(), work.identity.sides
+    reasons = Counter(without_folders(reason) for reason in excluded.values())
+    not_asked = len(entries) - len(chosen_entries(work.cell.dataset, work.dataset))
+    reasons += Counter({"not named in the matrix": not_asked})
+    sides = {name: len(getattr(parted, name)) for name in ("train", "validation", "test")}
+    if work.source is not None:  # trained on another data set
+        sides |= {"train": 0, "validation": 0}
+    return {"known": len(entries) + len(excluded), "excluded": dict(reasons), **sides}
+
+
 def _left_out(dataset: Dataset) -> list[str]:
     """Cases the data set itself refuses, with the reason."""
     excluded = dict(dataset.excluded) if isinstance(dataset, Excluding) else {}
@@ -325,12 +353,12 @@ def _seen(cell: Cell, info: ModelInfo, dataset: DatasetInfo, fingerprint: str) -
     if cell.model is None or cell.model.options.get("random_weights"):
         return None
     if cell.model.weights is not None:
-        return _status(cell.model.weights, dataset.name, fingerprint)
+        return _status(cell.model.weights, dataset.known_as, fingerprint)
     if info.weights is None:
         return None
     from oncoseg.weights.catalogue import entry
 
-    return entry(info.weights).status_on(dataset.name)
+    return entry(info.weights).status_on(dataset.known_as)
 
 
 def _notes(cell: Cell, info: ModelInfo, dataset: DatasetInfo, seen: SeenData | None) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,13 @@ from numpy.typing import NDArray
 from oncoseg.case import Case
 from oncoseg.contracts import AnySimulator, Measured, Proposer, Recorded, Replayer, Simulator
 from oncoseg.errors import InputError
+from oncoseg.evaluation.findings import CalibrationRecord, LesionRecord, calibration_record, is_binary, lesion_records
+from oncoseg.evaluation.pair import MaskPair
 from oncoseg.evaluation.protocol import protocol as find_protocol
-from oncoseg.evaluation.scoring import score_case
+from oncoseg.evaluation.scoring import PROBABILITY_METRICS, score_case
+from oncoseg.evaluation.soft import soft_brier, soft_dice
+from oncoseg.evaluation.strata import surroundings
+from oncoseg.preprocess.consensus import soft_reference, staple
 from oncoseg.prompt import Prompt
 from oncoseg.score import Ledger, Score, ledger_of
 from oncoseg.volume import Volume
@@ -163,6 +168,17 @@ def ledger(
     return replace(counted, z_extent_known=known)
 
 
+#: The rule under which several readers are compared at once.
+WHOLE_CASES = "case3d"
+
+
+class Findings(NamedTuple):
+    """What is kept of one prediction beside its scores."""
+
+    lesions: tuple[LesionRecord, ...]
+    calibration: CalibrationRecord
+
+
 @dataclass(frozen=True)
 class ScoringDoor:
     """The only way from a reference to a score.
@@ -189,8 +205,10 @@ class ScoringDoor:
         case: str,
         patient: str,
         others: Mapping[str, tuple[Volume, Volume]] | None = None,
+        probability: Volume | None = None,
+        readers: Sequence[Volume] = (),
     ) -> list[Score]:
-        """All metrics under all protocols.
+        """All metrics under all protocols; what a probability is worth where it says more than 0 and 1.
 
         Args:
             reference: of the ROI, bool.
@@ -199,22 +217,73 @@ class ScoringDoor:
             patient: whose it is.
             others: further structures, name -> (reference, prediction). Protocols that average over structures take
                 them into the scores of the ROI, and give the structures none of their own.
+            probability: of the ROI, what the prediction was made from; None where there is none.
+            readers: masks of single readers; two or more give `dice_staple`, `soft_dice` and `soft_brier`.
         """
         others, found = others or {}, []
+        soft = None if probability is None or is_binary(probability.voxels) else probability
         for roi, pair in {self.roi: (reference, prediction), **others}.items():
-            beside = others if roi == self.roi else {}
+            main = roi == self.roi
+            of_probability = PROBABILITY_METRICS if main and soft is not None else ()
             for protocol in self.protocols:
-                if roi == self.roi or not find_protocol(protocol).objects:
+                if main or not find_protocol(protocol).needs:
                     found += score_case(
                         *pair,
                         case=case,
                         patient=patient,
                         roi=roi,
-                        metrics=self.metrics,
+                        metrics=tuple(dict.fromkeys((*self.metrics, *of_probability))),
                         protocol=protocol,
-                        objects=beside,
+                        objects=others if main else {},
+                        probability=soft if main else None,
                     )
-        return found
+        return found + self._against_readers(prediction, soft, readers, case=case, patient=patient)
+
+    def findings(
+        self,
+        reference: Volume,
+        prediction: Volume,
+        *,
+        name: str,
+        case: Case,
+        probability: Volume | None = None,
+        readers: Sequence[Volume] = (),
+    ) -> Findings:
+        """Single lesions of the ROI, and the calibration of its probability.
+
+        Args:
+            reference: bool.
+            prediction: bool on the same grid.
+            name: of the prediction.
+            case: whose image, lungs and vessels say what kind of lesions they are.
+            probability: what the prediction was made from; None where there is none.
+            readers: masks of single readers.
+        """
+        binary = probability is not None and is_binary(probability.voxels)
+        pair = MaskPair(reference, prediction, None if binary else probability)
+        known = surroundings(case.image, case.masks, readers=readers)
+        lesions = lesion_records(pair, case=name, patient=case.patient, roi=self.roi, known=known)
+        reason = "binary_output" if binary else None
+        held = calibration_record(pair, case=name, patient=case.patient, roi=self.roi, reason=reason)
+        return Findings(tuple(lesions), held)
+
+    def _against_readers(
+        self, prediction: Volume, probability: Volume | None, readers: Sequence[Volume], *, case: str, patient: str
+    ) -> list[Score]:
+        """Scores against several readers at once, under the rule of whole cases alone."""
+        if len(readers) < 2 or WHOLE_CASES not in self.protocols:
+            return []
+        shown = prediction if probability is None else probability
+        share = soft_reference(readers)
+        measured = {
+            "dice_staple": self.dice(staple(readers).mask, prediction),
+            "soft_dice": soft_dice(share, shown),
+            "soft_brier": soft_brier(share, shown),
+        }
+        return [
+            Score(case, patient, self.roi, name, WHOLE_CASES, value, reason, "", name != "soft_brier")
+            for name, (value, reason) in measured.items()
+        ]
 
 
 def generator(seed: int, case: str, draw: int, number: int = 0) -> np.random.Generator:

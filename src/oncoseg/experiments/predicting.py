@@ -7,20 +7,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from oncoseg.case import TUMOUR, Case
 from oncoseg.contracts import Dataset, Entry, Model, MultiClass
 from oncoseg.errors import FetchError, InputError, OncosegError
+from oncoseg.evaluation.findings import CalibrationRecord, LesionRecord
 from oncoseg.evaluation.interactive import interactive_scores
+from oncoseg.evaluation.pair import MaskPair
 from oncoseg.experiments.coverage import Coverage
 from oncoseg.experiments.doors import PromptDoor, ScoringDoor, ledger
 from oncoseg.experiments.gallery import picture, whole_slice
 from oncoseg.experiments.lungs import LEFT, RIGHT
 from oncoseg.experiments.provenance import without_folders
-from oncoseg.experiments.readers import LEDGER, readings
+from oncoseg.experiments.readers import LEDGER, reader_names, readings
+from oncoseg.experiments.round_reference import Cube, part_round_reference
 from oncoseg.experiments.rounds import Conversation, Step, play
 from oncoseg.experiments.store import MASKS, PROMPTS, SLICES, write_slice, write_whole
 from oncoseg.io.images import write_volume
@@ -44,6 +47,15 @@ class Scored:
     prediction: Prediction
     scores: tuple[Score, ...] = ()
     rounds: tuple[Round, ...] = ()
+    lesions: tuple[LesionRecord, ...] = ()
+    calibration: CalibrationRecord | None = None
+
+
+class Answer(NamedTuple):
+    """Masks by ROI, and the probability that the tumour's was made from; None where the model gave labels."""
+
+    masks: dict[str, Volume]
+    probability: Volume | None
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,8 @@ class Shown:
         notes: what the report must say about this prediction.
         others: further structures of the same prediction, name -> (reference without the tumour, mask).
         steps: the rounds of an interactive prediction, of which `mask` is the last answer.
+        probability: what `mask` was made from; None where there is none.
+        readers: masks of the single readers that the reference was made from; empty where there are none.
     """
 
     name: str
@@ -70,6 +84,8 @@ class Shown:
     notes: tuple[str, ...] = ()
     others: Mapping[str, tuple[Volume, Volume]] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    probability: Volume | None = None
+    readers: tuple[Volume, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +99,7 @@ class Predictor:
         threshold: probability above which a voxel is tumour.
         roi: mask that is segmented.
         cropped: the images were cut out round the reference.
+        cube: round the reference, that is all the model is shown; None for whole images.
         also: masks that are scored too where the model tells them apart; every mask is then a label of one
             prediction, and the threshold has no part in it.
         coverage: what of the references the model's window misses; counted while predicting.
@@ -96,58 +113,80 @@ class Predictor:
     cropped: bool = False
     also: tuple[str, ...] = ()
     coverage: Coverage = field(default_factory=Coverage)
+    cube: Cube | None = None
 
     def __call__(self, case: Case) -> Iterator[Shown]:
         """One mask a draw; raises what the model, the door or the case raise."""
         missed: str | None = None
+        part = part_round_reference(case, self.roi, self.cube)
+        image, cropped = part.case.image, self.cropped or self.cube is not None
         for draw in range(1, self.repeats + 1):
             name = case.name if self.repeats == 1 else f"{case.name}~{draw}"
-            first, held = self.door.given(case, self.roi, draw)
-            given = ledger(self.door, first, case.image, cropped=self.cropped, held=held)
+            first, held = self.door.given(part.case, self.roi, draw)
+            given = ledger(self.door, first, image, cropped=cropped, held=held)
             silent = given.silent_slices > 0
             prompts, started = tuple(first), time.perf_counter()
             steps: tuple[Step, ...] = ()
             if silent:
-                masks = {self.roi: _nothing(case.image)}
+                answer = Answer({self.roi: _nothing(image)}, None)
             elif self.door.rounds:
-                steps = tuple(self._rounds(case, first, draw))
+                steps, probability = self._rounds(part.case, first, draw)
                 prompts = tuple(prompt for step in steps for prompt in step.prompts)
-                given = ledger(self.door, prompts, case.image, cropped=self.cropped, held=held)
-                masks = {self.roi: steps[-1].mask(case.image)}
+                given = ledger(self.door, prompts, image, cropped=cropped, held=held)
+                answer = Answer({self.roi: steps[-1].mask(image)}, probability)
             else:
-                masks = self._masks(case.image, first)
+                answer = self._answer(image, first)
+            masks = {roi: part.restored(mask) for roi, mask in answer.masks.items()}
             seconds = sum(s.seconds for s in steps) if steps else time.perf_counter() - started
             reference, mask = case.mask(self.roi), masks.pop(self.roi)
             marked = {roi: _without(case.mask(roi), reference) for roi in masks if roi in case.masks}
-            notes = [_SILENT] if silent else []
+            notes = [part.note] if part.note else []
+            notes += [_SILENT] if silent else []
             missed = self.coverage.add(self.model, case.image, reference) if draw == 1 else missed
             notes += [missed] if missed else []
             notes += [f"{roi} is not marked in the case, so it is not scored." for roi in masks if roi not in marked]
             others = {roi: (drawn, masks[roi]) for roi, drawn in marked.items()}
-            yield Shown(name, reference, mask, given, prompts, seconds, tuple(notes), others, steps)
+            yield Shown(
+                name,
+                reference,
+                mask,
+                given,
+                part.prompts(prompts),
+                seconds,
+                tuple(notes),
+                others,
+                tuple(map(part.step, steps)),
+                probability=None if answer.probability is None else part.restored(answer.probability),
+                readers=tuple(case.masks[reader] for reader in reader_names(case)),
+            )
 
-    def _rounds(self, case: Case, first: list[Prompt], draw: int) -> list[Step]:
-        """The user sees masks and nothing else; the model sees the image and prompts."""
-        model = Conversation(self.model, case.image)
-        return play(
-            lambda prompts: self._thresholded(case.image, model.tell(prompts)),
+    def _rounds(self, case: Case, first: list[Prompt], draw: int) -> tuple[tuple[Step, ...], Volume]:
+        """Rounds and the last probability; the user sees masks and nothing else, the model the image and prompts."""
+        model, newest = Conversation(self.model, case.image), case.image
+
+        def tell(prompts: Sequence[Prompt]) -> Volume:
+            nonlocal newest
+            newest = model.tell(prompts)
+            return self._thresholded(case.image, newest)
+
+        steps = play(
+            tell,
             first,
             lambda shown, number: self.door.correct(case, self.roi, shown, first=first, draw=draw, number=number),
             rounds=self.door.rounds,
         )
+        return tuple(steps), newest
 
-    def _masks(self, image: Volume, prompts: list[Prompt]) -> dict[str, Volume]:
+    def _answer(self, image: Volume, prompts: list[Prompt]) -> Answer:
         others = told_apart(self.model, self.also)
         if isinstance(self.model, MultiClass) and others:
             labels = self.model.predict_labels(image, prompts)
             image.require_same_grid(labels, f"image and labels of {self.model.info.full_name}")
             names = {self.roi: TUMOUR, **{roi: roi for roi in others}}
             numbers = {roi: 1 + self.model.classes.index(name) for roi, name in names.items()}
-            return {roi: image.with_voxels(labels.voxels == number) for roi, number in numbers.items()}
-        return {self.roi: self._mask(image, prompts)}
-
-    def _mask(self, image: Volume, prompts: list[Prompt]) -> Volume:
-        return self._thresholded(image, self.model.predict(image, prompts))
+            return Answer({roi: image.with_voxels(labels.voxels == n) for roi, n in numbers.items()}, None)
+        probability = self.model.predict(image, prompts)
+        return Answer({self.roi: self._thresholded(image, probability)}, probability)
 
     def _thresholded(self, image: Volume, probability: Volume) -> Volume:
         name = self.model.info.full_name
@@ -165,7 +204,7 @@ def told_apart(model: Model | None, also: Sequence[str]) -> tuple[str, ...]:
 def read_by_people(case: Case) -> Iterator[Shown]:
     """One mask a reader, against the consensus of the other readers."""
     for reading in readings(case):
-        yield Shown(f"{case.name}~{reading.reader}", reading.others, reading.drawn, LEDGER)
+        yield Shown(f"{case.name}~{reading.reader}", reading.others, reading.drawn, LEDGER, readers=reading.masks)
 
 
 def score_entry(
@@ -197,7 +236,11 @@ def score_entry(
 
 
 def _keep(shown: Shown, case: Case, door: ScoringDoor, folder: Path) -> Scored:
-    scores = door.scores(shown.reference, shown.mask, case=shown.name, patient=case.patient, others=shown.others)
+    soft = {"probability": shown.probability, "readers": shown.readers}
+    scores = door.scores(
+        shown.reference, shown.mask, case=shown.name, patient=case.patient, others=shown.others, **soft
+    )
+    findings = door.findings(shown.reference, shown.mask, name=shown.name, case=case, **soft)
     where = f"{MASKS}/{shown.name}.nii.gz"
     write_volume(folder / where, shown.mask)
     _keep_slice(shown, case, folder, roi=door.roi)
@@ -219,8 +262,11 @@ def _keep(shown: Shown, case: Case, door: ScoringDoor, folder: Path) -> Scored:
         volume_prediction_mm3=float(np.count_nonzero(shown.mask.voxels)) * voxel,
         facts=dict(case.facts),
         notes=[*case.notes, *shown.notes],
+        diagonal_mm=MaskPair(shown.reference, shown.mask).diagonal_mm,
     )
-    return Scored(prediction, (*scores, *interactive_scores(rounds)), tuple(rounds))
+    return Scored(
+        prediction, (*scores, *interactive_scores(rounds)), tuple(rounds), findings.lesions, findings.calibration
+    )
 
 
 def _keep_slice(shown: Shown, case: Case, folder: Path, *, roi: str) -> None:

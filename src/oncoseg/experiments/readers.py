@@ -41,11 +41,13 @@ class Reading:
         reader: name of the mask, e.g. "reader_2".
         drawn: the reader's mask.
         others: what at least half of the other readers marked.
+        masks: of the other readers, one by one.
     """
 
     reader: str
     drawn: Volume
     others: Volume
+    masks: tuple[Volume, ...] = ()
 
 
 def readings(case: Case) -> Iterator[Reading]:
@@ -54,11 +56,16 @@ def readings(case: Case) -> Iterator[Reading]:
     Raises:
         InputError: when the case has fewer than two readers.
     """
-    names = sorted(name for name in case.masks if name.startswith(READER))
+    names = reader_names(case)
     if len(names) < 2:
         raise InputError(
             f"Case {case.name} has {len(names)} masks named {READER}*; at least two are needed to compare readers."
         )
     for name in names:
-        others = consensus([case.masks[other] for other in names if other != name])
-        yield Reading(name, case.masks[name], others)
+        masks = tuple(case.masks[other] for other in names if other != name)
+        yield Reading(name, case.masks[name], consensus(masks), masks)
+
+
+def reader_names(case: Case) -> list[str]:
+    """Names of the masks of single readers, sorted; empty where a case has none."""
+    return sorted(name for name in case.masks if name.startswith(READER))

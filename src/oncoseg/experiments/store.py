@@ -11,6 +11,8 @@ run/                        one matrix
     cell.json               CellRecord: configuration, labels, model and data set facts
     predictions.jsonl       one Prediction a case
     rounds.jsonl            one Round a case and round, when users corrected predictions
+    lesions.jsonl           one LesionRecord a reference lesion and false lesion
+    calibration.jsonl       one CalibrationRecord a prediction
     masks/<case>.nii.gz, and masks/<case>.<roi>.nii.gz of other structures
     prompts/<case>.<n>.nii.gz  masks that were prompts, named by predictions.jsonl
     slices/<case>.npz       pictures for the gallery, see `GallerySlice`
@@ -29,22 +31,35 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oncoseg.config import fill, plain
 from oncoseg.errors import InputError
+from oncoseg.evaluation.findings import CalibrationRecord, LesionRecord
 from oncoseg.files import read_json, write_json, written_whole
-from oncoseg.score import Cost, Prediction, Provenance, Round, Score, read_predictions, read_rounds, read_scores
+from oncoseg.score import (
+    Cost,
+    Prediction,
+    Provenance,
+    Round,
+    Score,
+    read_jsonl,
+    read_predictions,
+    read_rounds,
+    read_scores,
+)
 
 CELL, PREDICTIONS, SCORES, COST = "cell.json", "predictions.jsonl", "scores.jsonl", "cost.json"
 MATRIX, PROVENANCE, SPLITS, TRAINED, COSTS = "matrix.json", "provenance.json", "splits", "trained", "costs"
 MASKS, SLICES, ATTEMPTS = "masks", "slices", "attempts.jsonl"
 ROUNDS, PROMPTS = "rounds.jsonl", "prompts"
 TRAINING, SPEED = "training.jsonl", "speed.jsonl"
+LESIONS, CALIBRATION = "lesions.jsonl", "calibration.jsonl"
 NOT_APPLICABLE = "not_applicable.json"
+Record = TypeVar("Record")
 #: Before the name of a ROI among the arrays of a whole slice.
 _REFERENCE = "reference:"
 
@@ -73,6 +88,8 @@ class CellRecord:
         recipe: sentences on the recipe it was trained by, with what its source leaves open; empty without one.
         seen: the contamination ledger's line of the weights for this data set (`dataset`, `status`, `source`); None
             without weights of others.
+        flow: where the cases went: number `known` to the data set, `excluded` by reason, on each side of the split
+            (`train`, `validation`, `test`); empty in runs from before it was kept.
     """
 
     key: str
@@ -94,6 +111,7 @@ class CellRecord:
     trained_here: bool = False
     recipe: list[str] = field(default_factory=list)
     seen: dict[str, Any] | None = None
+    flow: dict[str, Any] = field(default_factory=dict)
     trainable_built: int | None = None
     source: str = ""
 
@@ -193,6 +211,7 @@ class CellResult:
         scores: of the ROI that tables rank by.
         others: of the structures scored beside it, see `experiments.specs.DatasetSpec.also`.
         rounds: of interactive predictions; empty where nobody corrected.
+        lesions, calibration: of every prediction; empty in runs from before they were kept.
     """
 
     folder: Path
@@ -204,6 +223,8 @@ class CellResult:
     speed: list[dict[str, Any]] = field(default_factory=list)
     others: list[Score] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
+    lesions: list[LesionRecord] = field(default_factory=list)
+    calibration: list[CalibrationRecord] = field(default_factory=list)
 
     def gallery(self, case: str) -> GallerySlice | None:
         """The picture of one case, None when the cell has none."""
@@ -336,6 +357,8 @@ def read_cell(folder: Path) -> CellResult:
         speed=read_training(folder / SPEED),
         others=[s for s in scores if s.roi in also],
         rounds=read_rounds(folder / ROUNDS),
+        lesions=_records(LesionRecord, folder / LESIONS),
+        calibration=_records(CalibrationRecord, folder / CALIBRATION),
     )
 
 
@@ -372,3 +395,8 @@ def read_training(source: Path) -> list[dict[str, Any]]:
     if not source.exists():
         return []
     return [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+
+
+def _records(kind: type[Record], source: Path) -> list[Record]:
+    """Records of a file that older runs do not have."""
+    return [fill(kind, r, f"{source}:{n}") for n, r in read_jsonl(source)] if source.exists() else []
