@@ -17,11 +17,13 @@ from types import ModuleType
 from typing import Any, Literal
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from oncoseg import registry
 from oncoseg.config import fill
 from oncoseg.errors import InputError, UnknownNameError
+from oncoseg.evaluation.statistics import Summary
 from oncoseg.experiments.store import CellResult, read_run
 from oncoseg.files import write_text, written_whole
 from oncoseg.report.figures import PALETTE
@@ -184,6 +186,16 @@ def line_style(position: int) -> dict[str, Any]:
         "marker": MARKERS[position % len(MARKERS)],
         "linestyle": DASHES[position // len(PALETTE) % len(DASHES)],
     }
+
+
+def draw_means(axes: Axes, x: Sequence[float], summaries: Sequence[Summary], *, label: str, style: Any) -> None:
+    """Means as a line, their intervals as bars; nothing where there is no mean, no bar where there is no interval."""
+    held = [(at, s, s.mean) for at, s in zip(x, summaries, strict=True) if s.mean is not None]
+    if held:
+        low = [mean - (mean if s.low is None else s.low) for _, s, mean in held]
+        high = [(mean if s.high is None else s.high) - mean for _, s, mean in held]
+        axes.errorbar([at for at, _, _ in held], [mean for _, _, mean in held], yerr=[low, high], label=label,
+                      markersize=4.5, linewidth=1.5, elinewidth=1.0, capsize=2, **style)  # fmt: skip
 
 
 def _module(name: str) -> ModuleType:

@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from oncoseg.config import content_key
 from oncoseg.errors import InputError
 from oncoseg.evaluation.statistics import Summary
 from oncoseg.experiments.store import CellResult
-from oncoseg.report.drawing import PaperFigure, Selection, line_style, note
+from oncoseg.report.drawing import PaperFigure, Selection, draw_means, line_style, note
 from oncoseg.report.estimates import summary_of
 from oncoseg.report.groups import Entrant, Group, make_groups, model_label
 from oncoseg.report.tables import number
@@ -67,7 +66,9 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
                 if key in lines:
                     summaries = {share: summary_of(e, metric) for share, e in lines[key].items()}
                     label = f"{choices.named(key[0])}, {key[1]}"
-                    _line(axes, summaries, label, position=position, apart=position - (len(keys) - 1) / 2)
+                    # Set apart a little, so that the intervals of two lines do not cover each other.
+                    places = [100 * share + 0.9 * (position - (len(keys) - 1) / 2) for share in summaries]
+                    draw_means(axes, places, list(summaries.values()), label=label, style=line_style(position))
                     numbers += [_number(name, key, metric, share=x, summary=s) for x, s in summaries.items()]
             word = WORDS.get(metric, metric)
             axes.set_title(choices.named(name) if metric == choices.metrics[0] else "")
@@ -145,19 +146,6 @@ def _wanted(lines: Curves, choices: Choices) -> Curves:
 
 def _entrants(held: Mapping[str, Curves]) -> list[Entrant]:
     return [e for lines in held.values() for at in lines.values() for e in at.values()]
-
-
-def _line(axes: Axes, summaries: Mapping[float, Summary], label: str, *, position: int, apart: float) -> None:
-    """A line with intervals; lines are set apart a little so that their intervals do not cover each other."""
-    drawn = {x: s for x, s in summaries.items() if s.mean is not None}
-    x = [100 * share + 0.9 * apart for share in drawn]
-    style = line_style(position)
-    y = [s.mean for s in drawn.values()]
-    low = [s.mean - s.low if s.low is not None else 0.0 for s in drawn.values()]
-    high = [s.high - s.mean if s.high is not None else 0.0 for s in drawn.values()]
-    axes.errorbar(
-        x, y, yerr=[low, high], label=label, markersize=4.5, linewidth=1.5, elinewidth=1.0, capsize=2, **style
-    )
 
 
 def _number(name: str, key: tuple[str, str], metric: str, *, share: float, summary: Summary) -> dict[str, Any]:

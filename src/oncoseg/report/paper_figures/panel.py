@@ -114,7 +114,7 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
 def _tall(view: View) -> float:
     """Height of a slice over its width."""
     rows, columns = view.image.shape
-    return rows * view.spacing[0] / (columns * view.spacing[1])
+    return float(rows * view.spacing[0] / (columns * view.spacing[1]))
 
 
 def _columns(results: Sequence[CellResult], choices: Choices) -> tuple[list[Column], int]:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from oncoseg.errors import InputError
 from oncoseg.evaluation.statistics import Summary
 from oncoseg.experiments.store import CellResult
-from oncoseg.report.drawing import PaperFigure, Selection, line_style, note
+from oncoseg.report.drawing import PaperFigure, Selection, draw_means, line_style, note
 from oncoseg.report.estimates import summary_of
 from oncoseg.report.groups import PRIMARY, Entrant, Group, by_dataset, make_groups, model_identity
 from oncoseg.report.interaction import after_each_round, unprompted
@@ -115,14 +115,10 @@ def _line(axes: Axes, curve: _Curve, label: str, *, place: int, of: int) -> None
     """Stages from 1 on are joined; stage 0 stands alone, as nothing was refined to get there."""
     style = line_style(place) | ({"linestyle": "--"} if curve.kind == "null" else {})
     aside = 0.1 * (place - (of - 1) / 2)
-    drawn = {n: s for n, s in curve.stages.items() if s.mean is not None}
-    for stages in ([n for n in drawn if n > 0], [n for n in drawn if n == 0]):
+    for stages in ([n for n in curve.stages if n > 0], [n for n in curve.stages if n == 0]):
         if stages:
-            y = [drawn[n].mean or 0.0 for n in stages]
-            low = [m - (drawn[n].low if drawn[n].low is not None else m) for n, m in zip(stages, y, strict=True)]
-            high = [(drawn[n].high if drawn[n].high is not None else m) - m for n, m in zip(stages, y, strict=True)]
-            axes.errorbar([n + aside for n in stages], y, yerr=[low, high], label=label if stages[0] else "_",
-                          markersize=4.5, linewidth=1.5, elinewidth=0.9, capsize=2, **style)  # fmt: skip
+            name = label if stages[0] else "_"
+            draw_means(axes, [n + aside for n in stages], [curve.stages[n] for n in stages], label=name, style=style)
 
 
 def _said(held: Sequence[_Curve], choices: Choices) -> str:
