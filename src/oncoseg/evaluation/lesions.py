@@ -58,11 +58,11 @@ class MatchRule:
             >>> MatchRule.parse("centre10")
             MatchRule(by='centre', threshold=10.0)
         """
-        for by in ("iou", "centre"):
-            try:
-                return cls(by, float(text.removeprefix(by)))  # type: ignore[arg-type]
-            except ValueError:
-                continue
+        rules: tuple[Literal["iou", "centre"], ...] = ("iou", "centre")
+        for by in rules:
+            number = text.removeprefix(by)
+            if number != text and number.replace(".", "", 1).isdecimal():
+                return cls(by, float(number))
         raise InputError(f"Matching rule '{text}' is not known. Write e.g. iou0.5, iou0.1 or centre10 (mm).")
 
     def __str__(self) -> str:
