@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from oncoseg.experiments.specs import DatasetSpec
 
 Settings = list[str] | None
 
@@ -50,7 +47,7 @@ def degrade(
     Can be killed at any time; the same command goes on.
     """
     from oncoseg.cli.bench import run_and_report, show_plan
-    from oncoseg.cli.settings import named_model
+    from oncoseg.cli.settings import named_datasets, named_model
     from oncoseg.config import parse_settings
     from oncoseg.experiments.degrading import BESIDE, axis_and_levels, degradation_matrix
     from oncoseg.experiments.specs import ModelSpec
@@ -58,7 +55,7 @@ def degrade(
     name, file = named_model(model, weights)
     matrix = degradation_matrix(
         ModelSpec(name, parse_settings(settings or []), file),
-        _datasets(dataset, data or [], tuple(case or ())),
+        named_datasets(dataset, data or [], tuple(case or ())),
         [axis_and_levels(text) for text in axis or []],
         beside=() if alone else tuple(beside or BESIDE),
         repeats=repeats,
@@ -72,29 +69,3 @@ def degrade(
         show_plan(run_matrix(matrix, place, dry_run=True))
         return
     run_and_report(matrix, place, workers=workers, report=report, title=f"{name}: how exact must the prompt be?")
-
-
-def _datasets(text: str, settings: list[str], cases: tuple[str, ...]) -> dict[str, DatasetSpec]:
-    """Data sets by id: those of a TOML file, or the one of a name or folder."""
-    from dataclasses import replace
-
-    from oncoseg import registry
-    from oncoseg.config import fill, load_toml, parse_settings
-    from oncoseg.errors import ConfigError, UnknownNameError
-    from oncoseg.experiments.specs import DatasetSpec
-
-    options = parse_settings(settings)
-    if Path(text).suffix == ".toml":
-        tables = load_toml(Path(text)).get("dataset")
-        if not isinstance(tables, dict) or not tables:
-            raise ConfigError(f"{text}: give at least one [dataset.NAME] table.")
-        found = {name: fill(DatasetSpec, table, f"{text} [dataset.{name}]") for name, table in tables.items()}
-        return {
-            name: replace(spec, options={**spec.options, **options}, cases=cases or spec.cases)
-            for name, spec in found.items()
-        }
-    if text in registry.names("datasets"):
-        return {text: DatasetSpec(text, options, cases=cases)}
-    if Path(text).is_dir():
-        return {Path(text).resolve().name: DatasetSpec("folder", {"root": text, **options}, cases=cases)}
-    raise UnknownNameError("data set", text, registry.names("datasets"))

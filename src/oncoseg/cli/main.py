@@ -28,6 +28,7 @@ from oncoseg.cli import (
     shelves,
     statistics,
     train,
+    transfer,
     weights,
 )
 from oncoseg.errors import OncosegError
@@ -64,6 +65,7 @@ app.add_typer(data.app, name="data", rich_help_panel=_WORK)
 app.command("train", rich_help_panel=_COMPARE)(train.train)
 app.command("bench", rich_help_panel=_COMPARE)(bench.bench)
 app.command("degrade", rich_help_panel=_COMPARE)(degrade.degrade)
+app.command("transfer", rich_help_panel=_COMPARE)(transfer.transfer)
 app.command("report", rich_help_panel=_COMPARE)(report.report)
 app.command("statistics", rich_help_panel=_COMPARE)(statistics.statistics)
 app.command("reproduce", rich_help_panel=_COMPARE)(reproduce.reproduce)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oncoseg import registry
 from oncoseg.cli.show import say
-from oncoseg.config import parse_settings
+from oncoseg.config import fill, load_toml, parse_settings
 from oncoseg.contracts import Dataset, Model, choose_variant
-from oncoseg.errors import InputError, UnknownNameError
+from oncoseg.errors import ConfigError, InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from oncoseg.experiments.specs import DatasetSpec
 
 
 def open_model(name: str, weights: Path | None, options: Mapping[str, Any], *, trained: bool = False) -> Model:
@@ -144,3 +147,36 @@ def open_dataset(name: str, settings: list[str], lungs: str | None = None) -> Da
     from oncoseg.experiments.lungs import WithLungs
 
     return WithLungs(dataset, lungs)
+
+
+def named_datasets(text: str, settings: list[str], cases: tuple[str, ...] = ()) -> dict[str, DatasetSpec]:
+    """Data sets by id: those of a TOML file, or the one of a name or folder.
+
+    Args:
+        text: a name of the shelf, a prepared folder, or a TOML file with tables `[dataset.ID]`.
+        settings: options as name=value; they change those of every table.
+        cases: only these; empty for what the tables say.
+
+    Raises:
+        UnknownNameError: for a name that is neither.
+        ConfigError: for a TOML file without a data set, or a wrong table.
+    """
+    from dataclasses import replace
+
+    from oncoseg.experiments.specs import DatasetSpec
+
+    options = parse_settings(settings)
+    if Path(text).suffix == ".toml":
+        tables = load_toml(Path(text)).get("dataset")
+        if not isinstance(tables, dict) or not tables:
+            raise ConfigError(f"{text}: give at least one [dataset.NAME] table.")
+        found = {name: fill(DatasetSpec, table, f"{text} [dataset.{name}]") for name, table in tables.items()}
+        return {
+            name: replace(spec, options={**spec.options, **options}, cases=cases or spec.cases)
+            for name, spec in found.items()
+        }
+    if text in registry.names("datasets"):
+        return {text: DatasetSpec(text, options, cases=cases)}
+    if Path(text).is_dir():
+        return {Path(text).resolve().name: DatasetSpec("folder", {"root": text, **options}, cases=cases)}
+    raise UnknownNameError("data set", text, registry.names("datasets"))
