@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from oncoseg.config import content_key
 from oncoseg.evaluation.interactive import AREA, CLICKS, FAILURE, TARGETS
 from oncoseg.evaluation.statistics import Summary
 from oncoseg.experiments.store import CellResult
@@ -23,12 +24,12 @@ _ROUND_WORDS = {UNPROMPTED: "no prompt", 0: "first prompts"}
 
 
 def unprompted(groups: Iterable[Group]) -> dict[str, Entrant]:
-    """Model -> what it answers without any prompt, of models that take prompts; by `model_identity`."""
+    """What models that take prompts answer without any, by a key that the same model has with prompts."""
     return {
-        model_identity(entrant.record): entrant
+        _but_prompts(entrant): entrant
         for group in groups
         for entrant in group.entrants
-        if group.key.prompt in ("", "none") and entrant.record.model_info.get("prompts")
+        if _is_unprompted(entrant) and entrant.record.model_info.get("prompts")
     }
 
 
@@ -44,7 +45,7 @@ def rounds_plot(group: Group, silent: Mapping[str, Entrant] | None = None) -> Pl
     if not held:
         return None
     for entrant in group.entrants:
-        zero = (silent or {}).get(model_identity(entrant.record))
+        zero = (silent or {}).get(_but_prompts(entrant))
         if zero is not None and entrant.label in held and group.key.protocol in zero.protocols:
             held[entrant.label] = {UNPROMPTED: summary_of(zero, PRIMARY), **held[entrant.label]}
     kinds = {e.label: e.kind for e in group.entrants}
@@ -105,6 +106,18 @@ def rows(results: Iterable[CellResult]) -> Iterator[dict[str, Any]]:
                 "case": one.case, "patient": one.patient, "roi": one.roi, "round": one.number, "given": one.given,
                 "dice": one.dice, "reason": one.reason, "seconds": one.seconds,
             }  # fmt: skip
+
+
+def _is_unprompted(entrant: Entrant) -> bool:
+    asked = entrant.record.configuration.get("prompt")
+    return (asked.get("use") if isinstance(asked, Mapping) else entrant.record.prompt) in ("", "none")
+
+
+def _but_prompts(entrant: Entrant) -> str:
+    """Key of a model and of how much of the image it is shown."""
+    asked = entrant.record.configuration.get("prompt")
+    shown = {k: v for k, v in asked.items() if k.startswith("around_")} if isinstance(asked, Mapping) else {}
+    return content_key([model_identity(entrant.record), shown])
 
 
 def _rounds(entrant: Entrant, roi: str) -> list[Round]:
