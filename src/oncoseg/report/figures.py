@@ -56,13 +56,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Bubble:
-    """One model in the cost plot."""
+    """One model in the cost plot, with the interval of its value where there is one."""
 
     label: str
     kind: str
     macs: float
     value: float
     parameters: int
+    low: float | None = None
+    high: float | None = None
 
 
 def strip_plot(clouds: Sequence[Cloud], metric: str, slug: str) -> str:
@@ -168,7 +170,11 @@ def draw_bubbles(figure: Figure, bubbles: Sequence[Bubble], metric: str) -> Axes
     colours = [KIND_COLOURS[b.kind] for b in bubbles]
     axes.scatter(macs, values, s=areas, c=colours, alpha=0.55, edgecolors=colours, linewidths=1.2)
     _log_axis(axes.xaxis, macs, lambda v: magnitude(v).replace(".0", ""), margin=0.35)
-    low, high = min(values), max(values)
+    for bubble in bubbles:
+        if bubble.low is not None and bubble.high is not None:
+            axes.plot([bubble.macs] * 2, [bubble.low, bubble.high], color=INK, linewidth=1.0, alpha=0.7)
+    ends = [end for b in bubbles for end in (b.low, b.value, b.high) if end is not None]
+    low, high = min(ends), max(ends)
     room = max(0.08, 0.25 * (high - low))
     axes.set_ylim(max(-0.02, low - room), min(1.04, high + room))
     axes.set_xlabel("multiply-accumulate operations of the whole volume")

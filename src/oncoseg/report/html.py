@@ -123,6 +123,7 @@ def render(results: Sequence[CellResult], plan: Plan, *, title: str) -> str:
         transfer=transfer.transfer_table(groups),
         ablations=ablation.ablation_tables(groups),
         costs=tables.cost_rows(groups),
+        cost_overviews=[(s[0].key.dataset, p) for s in by_dataset(groups) if (p := plots.cost_overview(s)) is not None],
         curves=[(c, plot) for c, plot in curves if plot is not None],
         plan=plan,
         case_failures=tables.case_failures(results),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from oncoseg.evaluation.statistics import Summary
 from oncoseg.experiments.store import CellResult
 from oncoseg.report import figures
 from oncoseg.report.estimates import summary_of
 from oncoseg.report.groups import PRIMARY, Entrant, Group, base_case
-from oncoseg.report.tables import LeaderboardRow, Shown, magnitude, number
+from oncoseg.report.tables import LeaderboardRow, Shown, bounds, magnitude, number
 
 #: The metric all plots show, in words.
 METRIC = "Dice"
@@ -92,6 +93,53 @@ def cost_plot(group: Group) -> Plot | None:
     )
     svg = figures.cost_plot(bubbles, METRIC, f"{group.slug}-cost")
     return Plot(svg, caption, Numbers(("model", "MACs", "parameters", f"mean {METRIC}"), rows))
+
+
+def cost_overview(groups: Sequence[Group]) -> Plot | None:
+    """Every model of one data set with every prompt on one axis; None below two with counted operations.
+
+    Args:
+        groups: of one data set.
+    """
+    found: dict[tuple[str, str], tuple[figures.Bubble, Summary]] = {}
+    shapes = set()
+    for group in groups:
+        for entrant in group.entrants:
+            cost, dice = entrant.cells[0].cost, summary_of(entrant, PRIMARY)
+            if cost is None or not cost.macs or dice.mean is None:
+                continue
+            prompt = "" if group.key.prompt == "none" else group.key.prompt
+            label = f"{entrant.label}, {prompt}" if prompt else entrant.label
+            bubble = figures.Bubble(
+                label, entrant.kind, float(cost.macs), dice.mean, cost.parameters, dice.low, dice.high
+            )
+            found.setdefault((label, group.key.protocol), (bubble, dice))
+            shapes.add(cost.shape)
+    if len(found) < 2 or len({label for label, _ in found}) < len(found):
+        return None
+    bubbles, patients = [b for b, _ in found.values()], sorted({d.patients for _, d in found.values()})
+    caption = (
+        f"All models on one axis: operations of one whole volume ({_volumes_in_words(shapes)}), bubble area by "
+        f"parameters, mean over {' or '.join(map(str, patients))} patients, line: 95 % interval of the mean. What a "
+        "model was given stands behind its name: models with prompts from the reference are no rivals of those without."
+    )
+    rows = tuple(
+        (
+            Shown(None, b.label),
+            Shown(b.macs, magnitude(b.macs)),
+            Shown(b.parameters, magnitude(b.parameters)),
+            Shown(b.value, number(b.value), bounds(dice)),
+            Shown(dice.patients, str(dice.patients)),
+        )
+        for b, dice in found.values()
+    )
+    svg = figures.cost_plot(bubbles, METRIC, f"{groups[0].slug}-costs")
+    return Plot(svg, caption, Numbers(("model", "MACs", "parameters", f"mean {METRIC}", "patients"), rows))
+
+
+def _volumes_in_words(shapes: Collection[tuple[int, int, int]]) -> str:
+    listed = " and ".join(" × ".join(map(str, shape)) for shape in sorted(shapes))
+    return f"{listed} voxels" + (", of different size: compare with care" if len(shapes) > 1 else "")
 
 
 def training_plot(cell: CellResult, slug: str) -> Plot | None:

@@ -86,6 +86,10 @@ class CostRow:
     volume: str
     device: str
     reason: str
+    forward_macs: int | None = None
+    calls: str = ""
+    energy_joules: float | None = None
+    energy_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -348,6 +352,10 @@ def _cost_row(label: str, cost: Cost) -> CostRow:
         volume=f"{cost.case} ({shape})" if cost.case else "–",
         device=f"{cost.device}, {cost.threads} thread{'s' if cost.threads != 1 else ''}",
         reason=cost.reason or "",
+        forward_macs=cost.forward_macs,
+        calls=", ".join(f"{part.calls} × {part.part} ({magnitude(part.macs)})" for part in cost.parts),
+        energy_joules=cost.energy_joules,
+        energy_reason=cost.energy_reason or "",
     )
 
 
