@@ -300,7 +300,7 @@ def mean_intervals(values: Floats, *, seed: int = 0, level: float = LEVEL) -> li
     # The share below, half of the ties included; all draws on one side would make it infinite.
     below = ((resampled < 0).mean(axis=0) + (resampled <= 0).mean(axis=0)) / 2
     bias = special.ndtri(np.clip(below, 1 / RESAMPLES, 1 - 1 / RESAMPLES))
-    spread = np.maximum((rest**2).sum(axis=0), np.finfo(np.float64).tiny)
+    spread = np.where([reason is None for reason in reasons], (rest**2).sum(axis=0), 1.0)
     acceleration = (rest**3).sum(axis=0) / (6 * spread**1.5)
     ends = []
     for tail in ((1 - level) / 2, (1 + level) / 2):

@@ -18,7 +18,15 @@ from oncoseg.evaluation.comparison.friedman import (
 from oncoseg.evaluation.comparison.multiplicity import CORRECTION_WORDS, Correction
 from oncoseg.evaluation.comparison.paired import Choice, PairedTest, all_pairs, differences_of
 from oncoseg.evaluation.comparison.power import POWER, PatientsNeeded, patients_needed
-from oncoseg.evaluation.comparison.ranking import SCHEME_WORDS, Ranking, Scheme, Stability, bootstrap_ranks, rank_models
+from oncoseg.evaluation.comparison.ranking import (
+    SCHEME_WORDS,
+    SCHEMES,
+    Ranking,
+    Scheme,
+    Stability,
+    bootstrap_ranks,
+    rank_models,
+)
 from oncoseg.evaluation.comparison.seeds import SeedSummary, over_seeds
 from oncoseg.evaluation.comparison.table import UNDEFINED_WORDS, ScoreTable, Undefined
 from oncoseg.evaluation.protocol import protocol
@@ -164,7 +172,7 @@ def rankings_of(group: Group, metrics: Sequence[str], rules: Rules | None = None
     """
     rules = rules or Rules()
     found: dict[str, dict[str, int]] = {}
-    for scheme in (rules.scheme, *(s for s in SCHEME_WORDS if s != rules.scheme)):
+    for scheme in (rules.scheme, *(s for s in SCHEMES if s != rules.scheme)):
         _keep(found, f"{rules.metric}, by {_BY[scheme]}", _ranked(group, group.entrants, rules, scheme=scheme))
     for metric in metrics:
         if metric != rules.metric:

@@ -20,6 +20,7 @@ from oncoseg.evaluation.comparison.table import UNDEFINED_WORDS, ScoreTable, Und
 from oncoseg.evaluation.statistics import LEVEL, Floats
 
 Scheme = Literal["mean", "median", "rank", "test"]
+SCHEMES: tuple[Scheme, ...] = ("mean", "median", "rank", "test")
 SCHEME_WORDS: dict[str, str] = {
     "mean": "mean of the patients, then rank",
     "median": "median of the patients, then rank",
@@ -266,7 +267,7 @@ def _by_tests(held: _Losses, weights: Ints, alpha: float) -> Floats:
     share = np.zeros((weights.shape[0], k))
     for number, (a, _) in enumerate(pairs):
         share[:, a] += beaten[:, number]
-    return -share / (k - 1)
+    return np.asarray(-share / (k - 1))
 
 
 _SCHEMES: dict[str, Callable[[_Losses, Ints, float], Floats]] = {
