@@ -17,6 +17,7 @@ from oncoseg.preprocess.fixed_window import union_window
 from oncoseg.report.drawing import choices_of, draw, names, note_lines, save, title_of
 from oncoseg.report.estimates import summary_of
 from oncoseg.report.groups import make_groups
+from oncoseg.report.naming import names_in_words
 from oncoseg.score import Ledger
 from oncoseg.volume import Volume
 
@@ -116,6 +117,16 @@ def test_small_print_is_broken_to_the_width_of_the_figure():
     broken = note_lines("word " * 60, 5.0)
     assert len(broken) > 3
     assert max(map(len, broken)) <= 5 * 16.2
+
+
+def test_models_of_one_name_are_told_apart_in_words(tmp_path, write_cell, planned):
+    for gan in (True, False):
+        settings = {"options": {"gan": gan, "crop": "training"}, "train": {"epochs": 6}}
+        write_cell(tmp_path, planned("gtv_samgan", 0.6 + 0.2 * gan, trained=True, configured=settings))
+    assert {"gtv_samgan, gan true", "gtv_samgan, gan false"} <= set(texts(draw("epochs", tmp_path)))
+    chosen = names_in_words(read_run(tmp_path))
+    label = next(label for label, name in chosen.items() if name.endswith("true"))
+    assert {"ours", "gtv_samgan, gan false"} <= set(texts(draw("epochs", tmp_path, names={label: "ours"})))
 
 
 # Shares of the training patients

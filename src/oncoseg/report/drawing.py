@@ -11,7 +11,7 @@ import io
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from oncoseg.evaluation.statistics import Summary
 from oncoseg.experiments.store import CellResult, read_run
 from oncoseg.files import write_text, written_whole
 from oncoseg.report.figures import PALETTE
+from oncoseg.report.naming import names_in_words
 
 Kind = Literal["png", "svg", "txt", "csv"]
 #: What `save` writes unless told otherwise; words and numbers are the figure's text alternative.
@@ -87,7 +88,8 @@ class Selection:
         dataset: id of the data set in the matrix; "" for all, or for the only one.
         models: labels of the report's tables, in the order they are to have; empty for all.
         prompts: labels of prompts; empty for all.
-        names: what is printed in place of a label or of a data set's id.
+        names: what is printed in place of a label or of a data set's id. Labels that end in a piece of a key have
+            words already, see `oncoseg.report.naming`.
     """
 
     dataset: str = ""
@@ -135,10 +137,11 @@ def draw(name: str, run: Path | Sequence[CellResult], **choices: Any) -> PaperFi
         InputError: when the run holds nothing that the figure could show; says what it needs.
     """
     module = _module(name)
-    chosen = fill(module.Choices, choices, f"figure {name}")
+    chosen: Any = fill(module.Choices, choices, f"figure {name}")
     results = read_run(run) if isinstance(run, Path) else list(run)
     if not results:
         raise InputError(f"figure {name}: no finished cell was given.")
+    chosen = replace(chosen, names={**names_in_words(results), **chosen.names})
     with mpl.rc_context(_STYLE):
         figure: PaperFigure = module.draw(results, chosen)
     figure.title = module.TITLE
