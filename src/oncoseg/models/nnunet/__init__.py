@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from oncoseg.contracts import ModelInfo, Recipe
 from oncoseg.errors import ConfigError
+from oncoseg.msam import SOURCE
 
 if TYPE_CHECKING:
     from oncoseg.models.nnunet.model import Nnunet
@@ -80,6 +81,16 @@ RECIPES: Mapping[str, Recipe] = {
         variants=("2d", "3d_lowres", "3d_fullres"),
         notes="The paper trained nnU-Net with its default pipeline on volumes of 1 x 1 x 3 mm, clipped and scaled to "
         "0-1; nnU-Net's own normalisation makes that scale irrelevant, so HU are kept.",
+    ),
+    "m-sam": Recipe(
+        source=SOURCE,
+        options={"window": (-1000.0, 1000.0)},
+        training={"epochs": 1000},
+        assumed=("window", "epochs"),
+        variants=("3d_fullres",),
+        notes="That paper does not say how its nnU-Net was trained; its 16 M parameters are what nnU-Net planned from "
+        "the data. Values are limited as for the others there; patch, spacing and training are nnU-Net's own, not "
+        "patches of 128 voxels.",
     ),
 }
 
