@@ -105,7 +105,7 @@ def _effort(cell: Cell, known: Sequence[Measured], opened: dict[str, Dataset | N
         cell,
         cases,
         expected,
-        round(config.epochs_done(steps, max(cases, 1)), 1),
+        float(config.epochs or round(config.epochs_done(steps, max(cases, 1)), 1)),
         steps,
         None if one is None else one.seconds * samples,
         "" if one is None else one.machine,
