@@ -134,7 +134,7 @@ def test_intervals_of_columns_are_those_of_each():
     values = np.random.default_rng(0).random((30, 3))
     values[:, 1] = 0.5
     found = statistics.mean_intervals(values)
-    assert found == [mean_interval(column) for column in values.T]
+    assert [found[0], found[2]] == [pytest.approx(mean_interval(values[:, n])) for n in (0, 2)]
     assert found[1] is None
 
 
