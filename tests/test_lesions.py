@@ -72,3 +72,9 @@ def test_parts_of_a_region_keep_their_places():
     mask = mask_of((0, 0, 0), (3, 5, 5))
     (whole,) = regions(mask, "volume")
     assert [(p.start, p.stop) for p in components(whole)] == [(r.start, r.stop) for r in regions(mask)]
+
+
+def test_two_voxels_above_each_other_are_two_lesions():
+    mask = np.zeros((5, 4, 4), bool)
+    mask[1, 2, 2] = mask[3, 2, 2] = True
+    assert [r.start for r in regions(Volume.from_spacing(mask, (1.0, 1.0, 1.0)))] == [(1, 2, 2), (3, 2, 2)]

@@ -93,3 +93,10 @@ def test_an_empty_mask_has_no_measurement():
 def test_an_image_on_another_grid_is_refused():
     with pytest.raises(GridMismatchError):
         measure(on_grid(np.ones((2, 3, 4), bool)), on_grid(np.ones((2, 3, 5))))
+
+
+def test_parts_in_one_row_are_told_apart():
+    voxels = np.zeros((2, 1, 9), bool)
+    voxels[0, 0, [1, 4, 5, 7]] = voxels[1, 0, 1:8] = True
+    (lesion,) = measure(on_grid(voxels))
+    assert lesion.long_axis.length_mm == pytest.approx(np.hypot(7 * 0.5, 0.0))

@@ -118,7 +118,8 @@ def _diameters(region: Region, spacing: tuple[float, float]) -> tuple[int, Axis,
 
 
 def _parts(plane: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-    labels = cc3d.connected_components(np.ascontiguousarray(plane), connectivity=8)
+    # As numbers: of bool arrays cc3d 4.1.1 labels some background pixels too.
+    labels = cc3d.connected_components(np.ascontiguousarray(plane).view(np.uint8), connectivity=8)
     return [labels == number for number in range(1, int(labels.max()) + 1)]
 
 
