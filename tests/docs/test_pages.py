@@ -52,9 +52,9 @@ def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
 def test_commands_run_in_order(page, tmp_path):
     """Lines that start with `$ oncoseg`; blocks marked `network` need the package index and are left to the demo.
 
-    Blocks of TOML that name a file are that file.
+    Blocks of TOML and CSV that name a file are that file.
     """
-    for content, words in blocks(page, "toml"):
+    for content, words in [*blocks(page, "toml"), *blocks(page, "csv")]:
         if words:
             (tmp_path / words[0]).write_text(content)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120"}

@@ -92,7 +92,7 @@ def test_deeplabv3_as_published_with_torchvision():
     """About 259 G at 520 x 520 for 21 classes, with the auxiliary head, which computes in training only."""
     network = model_network("deeplabv3", aux=True)
     network.train()
-    macs = count_macs(network, torch.zeros(2, 1, 520, 520, device="meta")) / 2
+    macs = count_macs(network, torch.zeros(2, 3, 520, 520, device="meta")) / 2
     assert macs == pytest.approx(259 * GIGA, rel=0.01)
 
 
@@ -197,7 +197,7 @@ def test_windows_overlap():
 def test_an_image_is_embedded_once_and_decoded_once_a_prompt():
     one, three = (model_cost("sam_med3d", scene=Scene(clicks=n)) for n in (1, 3))
     assert part(one, "image encoder").total == part(three, "image encoder").total
-    decoder = "prompt encoder and mask decoder"
+    decoder = "prompts and mask decoder"
     assert part(three, decoder).total > 2.9 * part(one, decoder).total
     slices = model_cost("medsam.box", scene=Scene(prompted_slices=7))
     assert [p.calls for p in slices.passes] == [7, 7]

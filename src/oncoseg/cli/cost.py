@@ -58,11 +58,11 @@ def _data(found: ModelCost, measured: Cost | None) -> dict[str, Any]:
 
 def _print(found: ModelCost, measured: Cost | None) -> None:
     rows = [
-        [p.part, " x ".join(map(str, p.size)), _giga(p.macs), _factors(dict(p.factors)), _giga(p.total)]
+        [p.part, " x ".join(map(str, p.size)), _giga(p.macs), _giga(p.total), _factors(dict(p.factors))]
         for p in found.passes
     ]
     title = f"{found.model}: {found.parameters:,} parameters, {found.trainable_parameters:,} of them trainable"
-    print_table(title, ["part", "input", "GMACs of one", "calls for the volume", "GMACs of the volume"], rows)
+    print_table(title, ["part", "input", "GMACs", "of a volume", "calls"], rows)
     if found.reason is not None:
         say(f"operations not counted: {found.reason}")
         return
@@ -127,7 +127,7 @@ def _three(text: str, name: str, *, whole: bool) -> tuple[float, float, float]:
 
 
 def _factors(factors: dict[str, int]) -> str:
-    return " x ".join(f"{count} {name}" for name, count in factors.items())
+    return " x ".join(f"{count} {name if count != 1 else name.removesuffix('s')}" for name, count in factors.items())
 
 
 def _giga(macs: int | None) -> str:

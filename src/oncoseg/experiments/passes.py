@@ -173,8 +173,7 @@ def _prompted_slices(model: PromptedSliceModel, scene: Scene) -> tuple[list[Pass
     boxed = "box" in model.info.prompts
     prompts = SlicePrompts(_empty((4,)), None, None) if boxed else _one_click(2)
     macs = counted(lambda: network.decode(embedding, prompts)).macs
-    word = "boxes" if boxed else "clicks"
-    decoder = Pass("prompt encoder and mask decoder", tuple(embedding.shape[1:]), macs, {"slices": slices, word: 1})
+    decoder = Pass("prompts and mask decoder", tuple(embedding.shape[1:]), macs, {"slices": slices, "prompts": 1})
     return [encoder, decoder], [
         f"One lesion, prompted on {slices} slices; a slice is embedded once and decoded once a prompt."
     ]
@@ -234,7 +233,7 @@ def _cubes(model: VolumeModel, scene: Scene) -> tuple[list[Pass], list[str]]:
         macs.append(counted(lambda prompts=prompts: network.decode(embedding, prompts)).macs)
     # A round of more clicks has more tokens; what counts is their sum, told as the mean round.
     decoder = Pass(
-        "prompt encoder and mask decoder",
+        "prompts and mask decoder",
         tuple(embedding.shape[1:]),
         round(sum(macs) / len(macs)),
         {"cubes": 1, "clicks": scene.clicks},
