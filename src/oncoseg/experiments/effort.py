@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from oncoseg import registry
-from oncoseg.config import fill, load_toml, plain
+from oncoseg.config import fill, load_toml
 from oncoseg.contracts import Dataset
 from oncoseg.errors import OncosegError
 from oncoseg.experiments.matrix import Cell, training_config
@@ -88,8 +88,8 @@ def efforts(cells: Iterable[Cell], output: Path) -> list[Effort]:
         if cell.skipped:
             continue
         key = repr([cell.model, cell.source_id or cell.dataset_id, cell.train, cell.fraction, cell.seed, cell.fold])
-        again, _ = key in trained, trained.add(key)
-        found.append(Effort(cell) if again or not cell.trains else _effort(cell, known, opened))
+        found.append(Effort(cell) if key in trained or not cell.trains else _effort(cell, known, opened))
+        trained.add(key)
     return found
 
 
@@ -185,13 +185,11 @@ def total(found: Iterable[Effort]) -> dict[str, Any]:
     listed = list(found)
     training = [e for e in listed if e.epochs is not None]
     on_gpu = [e.seconds for e in training if e.seconds is not None and e.gpu]
-    return plain(
-        {
-            "cells": len(listed),
-            "trainings": len(training),
-            "steps": sum(e.steps for e in training),
-            "gpu_hours": math.fsum(on_gpu) / 3600 if on_gpu else None,
-            "not_measured_on_gpu": sum(not (e.gpu and e.seconds is not None) for e in training),
-            "gigabytes": math.fsum(e.megabytes for e in training) / 1000,
-        }
-    )
+    return {
+        "cells": len(listed),
+        "trainings": len(training),
+        "steps": sum(e.steps for e in training),
+        "gpu_hours": math.fsum(on_gpu) / 3600 if on_gpu else None,
+        "not_measured_on_gpu": sum(not (e.gpu and e.seconds is not None) for e in training),
+        "gigabytes": math.fsum(e.megabytes for e in training) / 1000,
+    }

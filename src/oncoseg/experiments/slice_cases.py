@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+import numpy as np
+
 from oncoseg.case import Case
 from oncoseg.config import content_key
 from oncoseg.contracts import Dataset, DatasetInfo, Entry, Excluding
@@ -69,10 +71,10 @@ class SlicesAsCases:
 
     @cached_property
     def _places(self) -> dict[str, tuple[Entry, int]]:
-        places = {}
+        places: dict[str, tuple[Entry, int]] = {}
         for entry in self.dataset.entries():
-            held = self.dataset.load(entry.case).mask(self.roi).voxels.any(axis=(1, 2))
-            places |= {f"{entry.case}.k{k:04d}": (entry, k) for k, any_ in enumerate(held.tolist()) if any_}
+            held = np.flatnonzero(self.dataset.load(entry.case).mask(self.roi).voxels.any(axis=(1, 2)))
+            places |= {f"{entry.case}.k{index:04d}": (entry, int(index)) for index in held}
         return places
 
 
