@@ -191,8 +191,8 @@ class Sam3D(nn.Module):
         batch, channels, depth = x.shape[:3]
         slices = x.flatten(0, 2)[:, None]
         seen = torch.cat([self.image_encoder(part.expand(-1, 3, -1, -1)) for part in slices.split(SLICES)])
-        stacked = seen.unflatten(0, (batch, channels, depth)).transpose(2, 3)
-        return stacked.flatten(1, 2)
+        stacked: Tensor = seen.unflatten(0, (batch, channels, depth)).transpose(2, 3).flatten(1, 2)
+        return stacked
 
 
 class Block(nn.Module):

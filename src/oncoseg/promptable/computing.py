@@ -27,7 +27,10 @@ ROUNDS = 3
 class Embeds(Protocol):
     """A network with an image encoder."""
 
-    image_encoder: nn.Module
+    @property
+    def image_encoder(self) -> nn.Module:
+        """Without what prepares its input."""
+        ...
 
     def embed(self, images: Tensor, /) -> Tensor:
         """Embeddings of a batch."""
