@@ -27,7 +27,9 @@ class LesionRecord:
         found: whether a predicted lesion matches it.
         touched: whether any predicted voxel lies in it; for `false` ones any reference voxel.
         iou, dice, distance_mm: of the match; None without.
-        split: several predicted lesions touch it; for `false` ones: it touches several reference lesions.
+        split: several predicted lesions touch it.
+        merged: a predicted lesion that touches it touches another reference lesion too; for `false` ones: it touches
+            several reference lesions.
         score: largest probability within the predicted lesion; None without a match or a probability.
         location, contrast, agreement: see `oncoseg.evaluation.strata`; of reference lesions.
         readers, marked_by: number of readers of the case, and of those that marked any of it.
@@ -46,6 +48,7 @@ class LesionRecord:
     dice: float | None = None
     distance_mm: float | None = None
     split: bool = False
+    merged: bool = False
     score: float | None = None
     location: str = "unknown"
     contrast: float | None = None
@@ -116,7 +119,7 @@ def lesion_records(
                     volume_mm3=float(lesions.prediction.voxels[number] * pair.voxel_size),
                     found=False,
                     touched=number in touching,
-                    split=number in lesions.merged,
+                    merged=number in lesions.merged,
                     score=_score(pair, number),
                     **names,
                 )
@@ -182,6 +185,7 @@ def _reference_lesion(
         dice=None if match is None else match.dice,
         distance_mm=None if match is None else match.distance_mm,
         split=number in lesions.split,
+        merged=number in lesions.swallowed,
         score=None if match is None else _score(pair, match.prediction),
         location=location(place, known),
         contrast=contrast(place, known.image, pair.reference),

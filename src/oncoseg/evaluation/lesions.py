@@ -193,6 +193,12 @@ class Lesions:
         return _repeated(self.overlaps[:, 0])
 
     @property
+    def swallowed(self) -> frozenset[int]:
+        """Reference lesions that a merged predicted lesion touches."""
+        rows = np.isin(self.overlaps[:, 1], self.merged)
+        return frozenset(self.overlaps[rows, 0].tolist())
+
+    @property
     def touched(self) -> frozenset[int]:
         """Reference lesions that share at least one voxel with the prediction."""
         return frozenset(self.overlaps[:, 0].tolist())

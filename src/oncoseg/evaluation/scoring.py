@@ -73,6 +73,17 @@ EVERY_METRIC: tuple[str, ...] = (
 """The whole shelf at its usual parameters, clDice apart, which needs a package of its own: `--metrics all`."""
 
 
+def chosen_protocols(names: Sequence[str]) -> tuple[str, ...]:
+    """Scoring protocols by name, each once; `all` stands for every one that needs no other object than the tumour.
+
+    Raises:
+        UnknownNameError: with near names.
+    """
+    every = [name for name in protocol_names() if not find_protocol(name).needs]
+    found = [one for name in names for one in (every if name == "all" else [find_protocol(name).name])]
+    return tuple(dict.fromkeys(found))
+
+
 def metric_names() -> list[str]:
     """Every metric on the shelf, sorted, without parameters."""
     return registry.names("metrics")

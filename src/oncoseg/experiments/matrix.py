@@ -61,8 +61,7 @@ from typing import Any
 
 from oncoseg.config import fill, load_toml, parse_settings
 from oncoseg.errors import ConfigError, suggest
-from oncoseg.evaluation.protocol import protocol
-from oncoseg.evaluation.scoring import DEFAULT_METRICS, metric
+from oncoseg.evaluation.scoring import DEFAULT_METRICS, chosen_protocols, metric
 from oncoseg.experiments.recipes import in_words, options_by, recipe, training_by
 from oncoseg.experiments.specs import NO_PROMPT, DatasetSpec, ModelSpec, PromptSpec
 from oncoseg.training.settings import TrainConfig
@@ -204,7 +203,7 @@ class Matrix:
         cells: blocks that are multiplied out by `plan`.
         seed: for blocks that name none.
         metrics: what is measured.
-        protocol: scoring protocols.
+        protocol: scoring protocols; `all` for every one that needs no other object than the tumour.
         cost: whether cost is measured.
     """
 
@@ -222,8 +221,7 @@ class Matrix:
                 raise ConfigError(f"'{name}' names the run or a data set: use letters, digits, '.', '-' and '_'.")
         for name in self.metrics:
             metric(name)
-        for name in self.protocol:
-            protocol(name)
+        chosen_protocols(self.protocol)
         for name in itertools.chain.from_iterable((*block.dataset, *block.source) for block in self.cells):
             if name not in self.dataset:
                 raise ConfigError(f"[[cells]]: there is no [dataset.{name}]. {suggest(name, self.dataset)}")
@@ -239,7 +237,7 @@ class Matrix:
 
     def _expand(self, block: Block) -> Iterable[Cell]:
         seeds = block.seed or (self.seed,)
-        shared: dict[str, Any] = {"metrics": self.metrics, "protocols": self.protocol}
+        shared: dict[str, Any] = {"metrics": self.metrics, "protocols": chosen_protocols(self.protocol)}
         if block.human_readers:
             for name in block.dataset:
                 yield Cell(name, self.dataset[name], None, seed=seeds[0], cost=False, **shared)

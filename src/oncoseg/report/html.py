@@ -15,13 +15,18 @@ from oncoseg.evaluation.statistics import FEW
 from oncoseg.experiments.store import CellResult, read_run
 from oncoseg.files import write_text
 from oncoseg.report import ablation, degradation, downloads, figures, interaction, plots, statements, tables, transfer
+from oncoseg.report.calibration import calibration_parts, of_probabilities
 from oncoseg.report.estimates import summary_of, why_no_interval
+from oncoseg.report.failures import failure_parts
 from oncoseg.report.groups import LEVEL_WORDS, PRIMARY, Entrant, Group, by_dataset, ledger_words, make_groups
+from oncoseg.report.lesions import lesion_parts
 from oncoseg.report.pictures import Strip, gallery
 from oncoseg.report.plan import Plan, read_plan
 from oncoseg.report.ranking import RankingPart, consensus_tables, ranking_part
+from oncoseg.report.spread import spread_parts
 from oncoseg.report.structures import StructureTable, structure_table
 from oncoseg.report.tables import LeaderboardRow, MetricColumn, Shown, bounds, number
+from oncoseg.report.volumes import volume_parts
 from oncoseg.score import Provenance
 
 FIDELITY_WORDS = {
@@ -122,6 +127,11 @@ def render(results: Sequence[CellResult], plan: Plan, *, title: str) -> str:
         consensus=consensus_tables(groups),
         transfer=transfer.transfer_table(groups),
         ablations=ablation.ablation_tables(groups),
+        failure_parts=failure_parts(groups),
+        lesion_parts=lesion_parts(groups),
+        calibration_parts=calibration_parts(groups),
+        volume_parts=volume_parts(groups),
+        spread_parts=spread_parts(groups),
         costs=tables.cost_rows(groups),
         cost_overviews=[(s[0].key.dataset, p) for s in by_dataset(groups) if (p := plots.cost_overview(s)) is not None],
         curves=[(c, plot) for c, plot in curves if plot is not None],
@@ -191,7 +201,7 @@ def _group_part(group: Group, worse: Collection[str], silent: Mapping[str, Entra
 
 def _metric_numbers(group: Group, rows: Sequence[LeaderboardRow]) -> plots.Numbers:
     """Every metric of every row with its interval."""
-    columns = tables.every_metric(group)
+    columns = [c for c in tables.every_metric(group) if not of_probabilities(c.metric)]
     by_label = {e.label: e for e in (*group.entrants, *group.humans)}
     lines = []
     for label in [r.label for r in rows] + [e.label for e in group.humans]:
