@@ -56,7 +56,7 @@ def test_missing_data_are_named_with_where_to_get_them():
     found = gather("m-sam", ["3"], "full")
     with pytest.raises(InputError) as error:
         found.require_data()
-    for words in ("KiTS19", "case_00000/imaging.nii*", "BraTS 2021 challenge", "NSCLC-Radiomics", "sam_med3d_turbo"):
+    for words in ("KiTS19", "case_00000/imaging.nii*", "BraTS 2021 challenge", "NSCLC-Radiomics"):
         assert words in str(error.value)
     assert "LiTS" not in str(error.value)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from oncoseg.cli.show import print_table, say
+from oncoseg.cli.show import print_entries, say
 from oncoseg.evaluation.published import PAPERS
 
 if TYPE_CHECKING:
@@ -144,8 +144,7 @@ def _print_efforts(gathered: Gathered | None, place: Path) -> None:
         return
     cells = gathered.untouched()
     found = efforts(cells, place)
-    heads = ["cases", "epochs", "steps", "hours", "MB", "measured on", "begins with", "cell"]
-    print_table("Plan", heads, [_line(one, gathered) for one in found])
+    print_entries([_line(one, gathered) for one in found])
     for cell in cells:
         if cell.skipped:
             say(f"skipped: {cell.label}: {cell.skipped}")
@@ -162,18 +161,18 @@ def _print_efforts(gathered: Gathered | None, place: Path) -> None:
         say("~: cases of the published data set, as its files were not found")
 
 
-def _line(one: Effort, gathered: Gathered) -> list[str]:
+def _line(one: Effort, gathered: Gathered) -> tuple[str, list[str], str]:
     model = one.cell.model
-    begins = "" if model is None else gathered.begins_with.get(model.name, "")
+    weights = "" if model is None else gathered.begins_with.get(model.name, "")
+    begins = f"begins with {weights}" if weights else ""
     if one.epochs is None:
-        return ["", "", "", "", "", "no training of its own", begins, one.cell.label]
-    return [
-        f"{'~' if one.expected else ''}{one.cases}",
-        f"{one.epochs:g}",
-        f"{one.steps:,}" if one.steps else "its own",
-        "" if one.seconds is None else f"{one.seconds / 3600:,.1f}",
-        f"{one.megabytes:,.0f}",
-        one.measured or "not measured",
+        return one.cell.label, [begins], "no training of its own"
+    facts = [
+        f"{'~' if one.expected else ''}{one.cases} cases",
+        f"{one.epochs:g} epochs",
+        f"{one.steps:,} steps" if one.steps else "steps of its own counting",
+        f"{one.megabytes:,.0f} MB",
         begins,
-        one.cell.label,
     ]
+    hours = "" if one.seconds is None else f"{one.seconds / 3600:,.1f} hours, as measured on {one.measured}"
+    return one.cell.label, facts, hours or "hours: not measured"

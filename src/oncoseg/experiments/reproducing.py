@@ -154,9 +154,9 @@ def gather(
         if specs[identifier].options != spec.options:
             told.append(f"{identifier}: {spec.options['root']} in {specs[identifier].options['root']}")
     joined = [_joined(f"{paper}-{scale}", [m for m in found if m.cost is cost], specs) for cost in (True, False)]
-    matrices, sentences = _with_weights([matrix for matrix in joined if matrix is not None], data)
+    matrices = tuple(matrix for matrix in joined if matrix is not None)
     begins = {name: str(b.weights) for m in found for b in m.cells for name in b.model if b.weights is not None}
-    return Gathered(matrices, tuple(dict.fromkeys(told)), tuple(dict.fromkeys([*missing, *sentences])), begins)
+    return Gathered(matrices, tuple(dict.fromkeys(told)), tuple(dict.fromkeys(missing)), begins)
 
 
 def find(name: str, data: Path | None) -> Path | None:
@@ -170,14 +170,6 @@ def find(name: str, data: Path | None) -> Path | None:
     if data is None:
         return None
     return next((folder for folder in _folders(data) if sources()[name].lies_in(folder)), None)
-
-
-def find_file(name: str, data: Path | None) -> Path | None:
-    """A file of the user's, such as weights, below `data`; raises as `find`."""
-    folder = find(name, data)
-    if folder is None:
-        return None
-    return next(file for pattern in sources()[name].holds for file in sorted(folder.glob(pattern)))
 
 
 def _folders(data: Path) -> Iterator[Path]:
@@ -220,23 +212,6 @@ def _with_real(
                 found[identifier] = spec
                 told.append(f"{identifier}: real cases, {values['options']['root']} in {spec.options['root']}")
     return found, told
-
-
-def _with_weights(matrices: Iterable[Matrix], data: Path | None) -> tuple[tuple[Matrix, ...], list[str]]:
-    """Weights that the user brings, found below `data` as files; other names are left to the catalogue."""
-    placed, missing = [], []
-    for matrix in matrices:
-        blocks = []
-        for block in matrix.cells:
-            name = str(block.weights)
-            if name in sources():
-                file, source = find_file(name, data), sources()[name]
-                if file is None:
-                    missing.append(f"{name}: {source.title}; a file {source.holds[0]}. Get it from {source.where}.")
-                block = dataclasses.replace(block, weights=file or block.weights)
-            blocks.append(block)
-        placed.append(dataclasses.replace(matrix, cells=tuple(blocks)))
-    return tuple(placed), missing
 
 
 def _require_fit(paper: Paper, scale: Scale, found: Sequence[Matrix]) -> None:
