@@ -6,6 +6,7 @@ import torch
 
 from oncoseg.errors import InputError
 from oncoseg.models import sam_med3d
+from oncoseg.nn.sam3d.encoder import VolumeEncoder
 from oncoseg.prompt import Click
 from oncoseg.volume import Volume
 
@@ -51,6 +52,20 @@ def test_one_step_moves_encoder_prompts_and_decoder():
     loss.backward()
     moved = {n.partition(".")[0] for n, p in model.network.named_parameters() if p.grad is not None and p.grad.any()}
     assert moved == {"image_encoder", "prompt_encoder", "mask_decoder"}
+
+
+def test_a_cube_is_embedded_once_for_all_refinement_stages(monkeypatch):
+    embedded = []
+    forward = VolumeEncoder.forward
+    monkeypatch.setattr(VolumeEncoder, "forward", lambda self, x: embedded.append(len(x)) or forward(self, x))
+    model = sam_med3d.build(**{**SMALL, "rounds": 11})
+    image = Volume.from_spacing(np.random.default_rng(0).integers(-900, 300, (20, 40, 40)), (4.0, 3.0, 3.0))
+    model.predict(image, [Click((10, 20, 20 + n)) for n in range(5)])
+    assert embedded == [1]
+    target = torch.zeros(2, 32, 32, 32)
+    target[:, 10:20, 12:20, 14:22] = 1
+    assert len(list(model.rounds(torch.randn(2, 1, 32, 32, 32), target))) == 11
+    assert embedded == [1, 2]
 
 
 def test_clicks_change_the_mask_and_undo_restores_it():
