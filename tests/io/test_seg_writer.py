@@ -5,6 +5,7 @@ import pytest
 from oncoseg.errors import GridMismatchError, InputError, UnknownNameError
 from oncoseg.io.coding import SITES, category_and_type, site
 from oncoseg.io.dicom_reference import open_reference
+from oncoseg.io.rtstruct_writer import rtstruct
 from oncoseg.io.seg import read_segments
 from oncoseg.io.seg_writer import segmentation
 from oncoseg.io.structures import MadeBy, Structure, onto_grid
@@ -136,3 +137,17 @@ def test_codes_are_those_that_pydicom_prints(axial):
         assert concept.value in known, concept
     with pytest.raises(UnknownNameError, match="lung"):
         site("lungs")
+
+
+@pytest.mark.filterwarnings("error")
+def test_images_that_name_no_method_of_their_deidentification_give_objects_that_do(mock, axial, tmp_path, faults):
+    mock.write_ct(tmp_path / "ct", axial, PatientIdentityRemoved="YES", PatientName="LUNG1-001")
+    reference = open_reference(tmp_path / "ct")
+    structure = Structure("GTV", axial.with_voxels(axial.voxels > 0), "GTV")
+    made = segmentation([structure], reference, MODEL)
+    made.save_as(tmp_path / "seg.dcm")
+    contours, _ = rtstruct([structure], reference, MODEL)
+    contours.save_as(tmp_path / "rt.dcm", enforce_file_format=True)
+    for name in ("seg.dcm", "rt.dcm"):
+        assert pydicom.dcmread(tmp_path / name).DeidentificationMethod == "not stated by the image"
+        assert faults(tmp_path / name) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -101,6 +103,28 @@ def identified_like(made: Dataset, reference: Reference, texts: Sequence[str] = 
     for keyword, text in copied.items():
         setattr(made, keyword, text)
     made.FrameOfReferenceUID = reference.series.frame_of_reference
+    say_deidentified(made, reference)
+
+
+def say_deidentified(made: Dataset, reference: Reference) -> None:
+    """Copy what the image says of its de-identification; a method must be named (PS3.3 C.7.1.1), if only as unknown."""
+    source = reference.datasets[0]
+    if str(source.get("PatientIdentityRemoved", "")) != "YES":
+        return
+    made.PatientIdentityRemoved = "YES"
+    for keyword in ("DeidentificationMethod", "DeidentificationMethodCodeSequence"):
+        if source.get(keyword):
+            setattr(made, keyword, source[keyword].value)
+    if "DeidentificationMethod" not in made and "DeidentificationMethodCodeSequence" not in made:
+        made.DeidentificationMethod = "not stated by the image"
+
+
+@contextmanager
+def names_as_they_are() -> Iterator[None]:
+    """Keep highdicom from telling the user that a patient's name, which is the image's, has a single component."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The string .* is unlikely to represent the intended person name")
+        yield
 
 
 def character_set(texts: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import oncoseg
 from oncoseg.errors import InputError
 from oncoseg.io.coding import category_and_type, site
-from oncoseg.io.dicom_reference import Reference, character_set, complete
+from oncoseg.io.dicom_reference import Reference, character_set, complete, names_as_they_are, say_deidentified
 from oncoseg.io.structures import LONG, RESEARCH_USE, MadeBy, Structure, require_distinct
 
 if TYPE_CHECKING:
@@ -57,25 +57,27 @@ def segmentation(
     for structure in structures:
         reference.grid.require_same_grid(structure.mask, f"the image series and segment '{structure.name}'")
     pixels = _pixels(structures, kind)
-    made = highdicom.seg.Segmentation(
-        source_images=complete(reference),
-        pixel_array=pixels,
-        segmentation_type=kind,
-        segment_descriptions=[_described(n, s, made_by, where) for n, s in enumerate(structures, start=1)],
-        series_instance_uid=highdicom.UID(),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=highdicom.UID(),
-        instance_number=1,
-        manufacturer="oncoseg",
-        manufacturer_model_name="oncoseg",
-        software_versions=oncoseg.__version__,
-        device_serial_number="none",
-        fractional_type="PROBABILITY",
-        content_description=RESEARCH_USE[:LONG],
-        content_label="SEGMENTATION",
-        series_description="oncoseg SEG, research use only",
-        omit_empty_frames=bool(pixels.any()),
-    )
+    with names_as_they_are():
+        made = highdicom.seg.Segmentation(
+            source_images=complete(reference),
+            pixel_array=pixels,
+            segmentation_type=kind,
+            segment_descriptions=[_described(n, s, made_by, where) for n, s in enumerate(structures, start=1)],
+            series_instance_uid=highdicom.UID(),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=highdicom.UID(),
+            instance_number=1,
+            manufacturer="oncoseg",
+            manufacturer_model_name="oncoseg",
+            software_versions=oncoseg.__version__,
+            device_serial_number="none",
+            fractional_type="PROBABILITY",
+            content_description=RESEARCH_USE[:LONG],
+            content_label="SEGMENTATION",
+            series_description="oncoseg SEG, research use only",
+            omit_empty_frames=bool(pixels.any()),
+        )
+    say_deidentified(made, reference)
     made.SpecificCharacterSet = character_set([*(s.name for s in structures), str(made.PatientName), made_by.sentence])
     return made
 

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 import oncoseg
 from oncoseg.io.coding import NEOPLASM, Concept, site
-from oncoseg.io.dicom_reference import Reference, character_set, complete
+from oncoseg.io.dicom_reference import Reference, character_set, complete, names_as_they_are, say_deidentified
 from oncoseg.io.structures import LONG, RESEARCH_USE, MadeBy
 from oncoseg.measurements import Axis, LesionMeasurement
 
@@ -85,20 +85,22 @@ def structured_report(
     found = "" if findings else " No lesion was found."
     comment = highdicom.sr.TextContentItem(codes.DCM.Comment, f"{RESEARCH_USE} {made_by.sentence}{found}", "CONTAINS")
     content[0].ContentSequence.append(comment)
-    made = highdicom.sr.ComprehensiveSR(
-        evidence=[*sources, *([] if segmented is None else [segmented])],
-        content=content,
-        series_instance_uid=highdicom.UID(),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=highdicom.UID(),
-        instance_number=1,
-        manufacturer="oncoseg",
-        manufacturer_model_name="oncoseg",
-        software_versions=oncoseg.__version__,
-        device_serial_number="none",
-        series_description="oncoseg SR, research use only",
-        is_complete=True,
-    )
+    with names_as_they_are():
+        made = highdicom.sr.ComprehensiveSR(
+            evidence=[*sources, *([] if segmented is None else [segmented])],
+            content=content,
+            series_instance_uid=highdicom.UID(),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=highdicom.UID(),
+            instance_number=1,
+            manufacturer="oncoseg",
+            manufacturer_model_name="oncoseg",
+            software_versions=oncoseg.__version__,
+            device_serial_number="none",
+            series_description="oncoseg SR, research use only",
+            is_complete=True,
+        )
+    say_deidentified(made, reference)
     texts = [*(f.title for f in findings), str(made.PatientName), made_by.sentence]
     made.SpecificCharacterSet = character_set(texts)
     return made
