@@ -15,7 +15,7 @@ from typing import Literal
 
 from oncoseg.errors import UnknownNameError
 
-Shelf = Literal["models", "datasets", "metrics", "prompts", "protocols", "figures"]
+Shelf = Literal["models", "datasets", "metrics", "prompts", "protocols", "checks", "figures"]
 
 PACKAGES: dict[Shelf, str] = {
     "models": "oncoseg.models",

@@ -78,8 +78,9 @@ def _print(found: Audit, *, as_json: bool, markdown: bool) -> None:
         return
     print_entries([(f.id, [f.grade, f.check, f.formula], _told(f.sentence, f.assumption)) for f in found.findings])
     print_entries([(f"in order: {o.check}", [str(o.count)], o.what) for o in found.in_order])
-    counts = ", ".join(f"{sum(f.grade == g for f in found.findings)} {w}" for g, w in GRADE_WORDS.items())
-    say(f"{found.subject}: {len(found.findings)} findings ({counts})")
+    counts = ", ".join(f"{sum(f.grade == g for f in found.findings)} {g}" for g in GRADE_WORDS)
+    grades = "; ".join(f"{g} {words}" for g, words in GRADE_WORDS.items())
+    say(f"{found.subject}: {len(found.findings)} findings: {counts} ({grades})")
     if found.nothing_to_check:
         say(f"nothing to check for: {', '.join(found.nothing_to_check)}")
 

@@ -131,4 +131,6 @@ def _factors(factors: dict[str, int]) -> str:
 
 
 def _giga(macs: int | None) -> str:
-    return "-" if macs is None else f"{macs / 1e9:,.1f}"
+    if macs is None:
+        return "-"
+    return f"{macs / 1e9:,.1f}" if macs >= 1e10 else f"{macs / 1e9:.3g}"

@@ -25,6 +25,7 @@ from oncoseg.inference.counting import COUNTER, WHOLE, Pass, count_macs, counted
 from oncoseg.inference.windows import places
 from oncoseg.nn.sam import SlicePrompts
 from oncoseg.nn.sam2.memory import Memory, Recalled
+from oncoseg.nn.sam2.network import Features, Sam2
 from oncoseg.nn.sam3d.prompts import VolumePrompts
 from oncoseg.promptable.slices import PromptedSliceModel
 from oncoseg.promptable.video import VideoModel
@@ -200,16 +201,17 @@ def _video(model: VideoModel, scene: Scene) -> tuple[list[Pass], list[str]]:
     ]
     # Early slices have fewer memories than later ones.
     held = [(min(n, network.memories), min(n, network.pointers)) for n in range(1, slices)]
-    recall = {
-        each: counted(lambda each=each: network.recall(features, _recalled(kept, decoded.pointer, *each))).macs
-        for each in dict.fromkeys(held)
-    }
+    recall = {each: _recall_macs(network, features, _recalled(kept, decoded.pointer, *each)) for each in set(held)}
     if held:
         mean = round(sum(recall[each] for each in held) / len(held))
         passes.append(Pass("memory attention, mean", coarse, mean, {"followed slices": slices - 1}))
     return passes, [
         f"One lesion, prompted on one slice and followed through {slices - 1} others, every one remembered."
     ]
+
+
+def _recall_macs(network: Sam2, features: Features, recalled: Recalled) -> int:
+    return counted(lambda: network.recall(features, recalled)).macs
 
 
 def _recalled(kept: torch.Tensor, pointer: torch.Tensor, memories: int, pointers: int) -> Recalled:
@@ -223,14 +225,10 @@ def _cubes(model: VolumeModel, scene: Scene) -> tuple[list[Pass], list[str]]:
     size = (1, *(network.image_size,) * 3)
     encoder = _pass("image encoder", network.image_encoder, size, {"cubes": 1})
     embedding = network.embed(_empty(size))
-    fine = model.fine
-    macs = []
-    for clicks in range(1, scene.clicks + 1):
-        shown = clicks if model.settings.clicks == "all" else 1
-        points = torch.zeros(1, shown, 3, device="meta")
-        labels = torch.ones(1, shown, dtype=torch.int64, device="meta")
-        prompts = VolumePrompts(points, labels, _empty((1, fine, fine, fine)))
-        macs.append(counted(lambda prompts=prompts: network.decode(embedding, prompts)).macs)
+    macs = [
+        _click_macs(model, embedding, clicks if model.settings.clicks == "all" else 1)
+        for clicks in range(1, scene.clicks + 1)
+    ]
     # A round of more clicks has more tokens; what counts is their sum, told as the mean round.
     decoder = Pass(
         "prompts and mask decoder",
@@ -239,6 +237,14 @@ def _cubes(model: VolumeModel, scene: Scene) -> tuple[list[Pass], list[str]]:
         {"cubes": 1, "clicks": scene.clicks},
     )
     return [encoder, decoder], ["One lesion inside one cube, which is embedded once and decoded once a click."]
+
+
+def _click_macs(model: VolumeModel, embedding: torch.Tensor, clicks: int) -> int:
+    """One round of decoding that shows so many clicks beside the mask before."""
+    points = torch.zeros(1, clicks, 3, device="meta")
+    labels = torch.ones(1, clicks, dtype=torch.int64, device="meta")
+    prompts = VolumePrompts(points, labels, _empty((1, *(model.fine,) * 3)))
+    return counted(lambda: model.network.decode(embedding, prompts)).macs
 
 
 def _pass(part: str, network: nn.Module, size: tuple[int, ...], factors: dict[str, int]) -> Pass:

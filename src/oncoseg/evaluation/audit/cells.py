@@ -128,7 +128,7 @@ def understood(metric: str) -> Quantity:
     """
     words = [w for w in re.split(r"[^a-z0-9%]+|(?=%)", metric.lower()) if w]
     name = next((q for q, known in _QUANTITIES if any(w in known for w in words)), "")
-    stage = next((s for s in _STAGES if s in words), "")
+    stage: Stage = next((s for s in _STAGES if s in words), "")
     if "percent" in words and name == "tunable_parameters":
         name = "tunable_share"
     return Quantity(name, stage, "percent" in words or "%" in words)

@@ -47,9 +47,9 @@ def audit(cells: Sequence[TableCell], facts: Facts | None = None, *, subject: st
             nothing[check.name] = check.needs
         findings += [f for f in said if isinstance(f, Finding)]
         in_order += [f for f in said if isinstance(f, InOrder)]
-    groups = {f.check: given.facts.ids.get(f.check, f.check) for f in (*findings, *in_order)}
-    named = [replace(f, group=f.group or groups[f.check]) for f in findings]
-    held = [replace(f, group=f.group or groups[f.check]) for f in in_order]
+    ids = given.facts.ids
+    named = [replace(f, group=f.group or ids.get(f.check, f.check)) for f in findings]
+    held = [replace(f, group=f.group or ids.get(f.check, f.check)) for f in in_order]
     return Audit(subject, tuple(numbered(named)), tuple(held), nothing)
 
 

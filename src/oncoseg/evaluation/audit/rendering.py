@@ -16,8 +16,9 @@ def as_data(audit: Audit) -> dict[str, Any]:
 def as_markdown(audit: Audit) -> str:
     """A page: what was found, with the arithmetic, and what is in order."""
     parts = [f"# Audit of {audit.subject}", ""]
-    counted = ", ".join(f"{sum(f.grade == g for f in audit.findings)} {w}" for g, w in GRADE_WORDS.items())
-    parts += [f"{len(audit.findings)} findings ({counted}).", ""]
+    counted = ", ".join(f"{sum(f.grade == g for f in audit.findings)} {g}" for g in GRADE_WORDS)
+    grades = "; ".join(f"{g} {words}" for g, words in GRADE_WORDS.items())
+    parts += [f"{len(audit.findings)} findings: {counted} ({grades}).", ""]
     if audit.findings:
         parts += ["| id | grade | check | finding | formula | numbers | assumption |", "|---|---|---|---|---|---|---|"]
         parts += [_row(f) for f in audit.findings]
