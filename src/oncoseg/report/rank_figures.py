@@ -122,6 +122,10 @@ def critical_difference_plot(test: Friedman, pairs: Pairwise, distance: float, s
         )
         for label in drawn["labels"]:
             label.set_color(INK)
+        for (bar,) in drawn["crossbars"]:
+            # Equal mean ranks are joined by a bar of no length.
+            ends = np.asarray(bar.get_xdata(), dtype=float)
+            bar.set_data([ends.min() - 0.02, ends.max() + 0.02], np.asarray(bar.get_ydata())[:2])
         axes.grid(visible=False)
         # The diagram's own bounds leave no room for its labels.
         low, high = min(test.mean_ranks), max(test.mean_ranks)

@@ -135,6 +135,12 @@ class TestPatientsNeeded:
         assert (found.t_test, found.wilcoxon, found.reason) == (None, None, reason)
         assert "cannot be said" in found.statement
 
+    @pytest.mark.parametrize("effect", [3, 5, 7.4, 10, 30])
+    def test_large_effects_need_few_patients(self, effect):
+        scores = stats.norm.ppf((np.arange(26) + 0.5) / 26)
+        found = patients_needed(scores / scores.std(ddof=1) + effect)
+        assert 2 <= found.low <= found.t_test <= found.high <= 5
+
     def test_too_many_is_said_so(self):
         values = np.random.default_rng(0).normal(0, 1, 100)
         found = patients_needed(values - values.mean() + 0.001)

@@ -132,7 +132,9 @@ def _by_t(effect: float, power: float, alpha: float) -> int | None:
     solver, size = TTestPower(), abs(effect)
 
     def enough(n: int) -> bool:
-        return float(solver.power(size, n, alpha, alternative="two-sided")) >= power
+        # The upper side of the two-sided test: rejections on the wrong side are next to none at such power, and their
+        # probability is NaN in scipy's non-central t for large effects.
+        return float(solver.power(size, n, alpha / 2, alternative="larger")) >= power
 
     # The solver of real n diverges below two patients, where large effects lie.
     return _smallest(enough, 2)
