@@ -178,7 +178,7 @@ def note(figure: Figure, sentences: str) -> None:
 
 def note_lines(sentences: str, inches: float) -> list[str]:
     """The lines of a note under a figure of some width."""
-    kept = re.sub(r" ([<=]) ", "\u00a0\\1\u00a0", sentences)
+    kept = re.sub(r" ([<=]) ", "\u00a0\\1\u00a0", sentences).replace("* P", "*\u00a0P")
     return textwrap.wrap(kept, max(40, int(inches * 16.2)))
 
 
