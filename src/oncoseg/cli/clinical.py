@@ -12,6 +12,8 @@ from oncoseg.cli.show import say
 from oncoseg.errors import InputError
 
 if TYPE_CHECKING:
+    from highdicom.seg import Segmentation
+
     from oncoseg.io.contours import Shaping
     from oncoseg.io.dicom_reference import Reference
     from oncoseg.io.rtstruct_writer import WrittenRoi
@@ -144,10 +146,10 @@ def write_clinical(
         writers[targets.rtstruct] = saving(made)
     segmented = None
     if targets.seg is not None:
-        from oncoseg.io.seg_writer import segmentation
+        from oncoseg.io.seg_writer import Kind, segmentation
 
         fractional = any(s.probability is not None for s in structures)
-        kind = "LABELMAP" if choices.label_map else "FRACTIONAL" if fractional else "BINARY"
+        kind: Kind = "LABELMAP" if choices.label_map else "FRACTIONAL" if fractional else "BINARY"
         segmented = segmentation(structures, reference, made_by, kind=kind, where=choices.site)
         writers[targets.seg] = saving(segmented)
     if targets.sr is not None or targets.sheet is not None:
@@ -174,11 +176,9 @@ def _measured(
     *,
     targets: Targets,
     site: str | None,
-    segmented: object,
+    segmented: Segmentation | None,
 ) -> dict[Path, Writer]:
     """The report and the sheet on the lesions of every GTV."""
-    from pydicom.dataset import Dataset
-
     from oncoseg.io.sr_writer import Finding, structured_report
     from oncoseg.io.together import saving
     from oncoseg.measurements import measure
@@ -191,8 +191,7 @@ def _measured(
     findings = [Finding(name, lesion, len(found)) for name, found in lesions.items() for lesion in found]
     writers: dict[Path, Writer] = {}
     if targets.sr is not None:
-        segments = segmented if isinstance(segmented, Dataset) else None
-        report = structured_report(findings, reference, made_by, where=site, segmented=segments)
+        report = structured_report(findings, reference, made_by, where=site, segmented=segmented)
         writers[targets.sr] = saving(report)
     if targets.sheet is not None:
         from oncoseg.report.reading_sheet import Sheet, write_sheet

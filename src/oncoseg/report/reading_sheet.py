@@ -132,7 +132,8 @@ def _page(sheet: Sheet) -> Figure:
         height = _LINE * (len(lines) + 1)
         table = figure.add_axes((0.06, below - height, 0.88, height))
         table.set_axis_off()
-        drawn = table.table(lines, colLabels=list(_COLUMNS), bbox=[0, 0, 1, 1], cellLoc="right", edges="horizontal")
+        whole = mpl.transforms.Bbox.unit()
+        drawn = table.table(lines, colLabels=list(_COLUMNS), bbox=whole, cellLoc="right", edges="horizontal")
         drawn.auto_set_font_size(False)
         drawn.set_fontsize(7.5)
         below -= height
