@@ -181,19 +181,24 @@ def _trajectory(run: Path, metric: str, *, as_json: bool) -> None:
 def _print_trajectory(found: Trajectory, what: str) -> None:
     from oncoseg.report.ranking import p_words
 
+    print(f"{what}: {found.label}.")
     rows = []
     for c in found.courses:
-        spread = "–" if c.sd is None else f"{c.sd:.4f}"
-        w = "–" if c.normality.w is None else f"W = {c.normality.w:.3f}, {p_words(c.normality.p)}"
-        near = "–" if c.autocorrelation is None else f"{c.autocorrelation:+.2f}"
-        worth = "–" if c.worth is None else f"{c.worth:.0f}"
-        rows.append([c.model, str(c.epochs), f"{c.mean:.4f}", spread, w, near, worth])
-    head = ["model", "epochs", "mean", "SD", "Shapiro–Wilk", "neighbours r", "worth"]
-    print_table(f"{what} ({found.label})", head, rows)
+        spread = "" if c.sd is None else f" ± {c.sd:.4f}"
+        notes = [
+            "Shapiro–Wilk undefined" if c.normality.w is None else f"W = {c.normality.w:.3f}, {p_words(c.normality.p)}"
+        ]
+        if c.autocorrelation is not None and c.worth is not None:
+            notes.append(f"neighbours r = {c.autocorrelation:+.2f}, worth {c.worth:.0f} epochs")
+        notes += [f"{c.undefined} epochs undefined"] if c.undefined else []
+        rows.append([c.model, str(c.epochs), f"{c.mean:.4f}{spread}", "; ".join(notes)])
+    print_table("", ["model", "epochs", "mean ± SD", "Shapiro–Wilk; neighbouring epochs"], rows)
     for outcome in (found.groups.levene, found.groups.classic, found.groups.welch, found.groups.kruskal):
         value = str(outcome.reason) if outcome.statistic is None else f"{outcome.statistic:.3f}, {p_words(outcome.p)}"
         print(f"{outcome.test}: {value}")
-    pairs = [[f"{p.test.first} − {p.test.second}", p_words(p.p), p.stars, p_words(p.p_holm)] for p in found.pairs]
-    print_table("Welch's t-tests", ["pair", "p, not corrected (as published)", "", "p, Holm"], pairs)
+    for pair in found.pairs:
+        names = f"{pair.test.first} − {pair.test.second}"
+        shown = f"{p_words(pair.p)} {pair.stars}".strip()
+        print(f"Welch's t-test, {names}: {shown}, not corrected, as published; Holm: {p_words(pair.p_holm)}")
     for note in found.notes:
         print(note)
