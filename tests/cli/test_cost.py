@@ -16,7 +16,7 @@ def test_parts_factors_and_sums(oncoseg):
 def test_json_holds_everything(oncoseg):
     found = json.loads(oncoseg("cost", "sam_med3d", "--clicks", "2", "--json").out)
     assert found["parameters"] == 100_509_232
-    assert [p["part"] for p in found["passes"]] == ["image encoder", "prompt encoder and mask decoder"]
+    assert [p["part"] for p in found["passes"]] == ["image encoder", "prompts and mask decoder"]
     assert found["volume_macs"] == sum(p["total"] for p in found["passes"])
     assert found["measured"] is None
 

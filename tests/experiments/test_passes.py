@@ -248,3 +248,9 @@ def test_every_model_is_counted_at_its_papers_size(name):
     if cost.passes:
         assert min(p.macs for p in cost.passes) > 0
         assert cost.volume_macs >= cost.forward_macs
+
+
+def test_slices_of_a_stack_are_embedded_together():
+    cost = model_cost("med_sa.3d", scene=Scene(prompted_slices=10))
+    assert dict(part(cost, "image encoder").factors) == {"stacks": 2, "slices": 8}
+    assert part(cost, "prompts and mask decoder").calls == 10

@@ -169,8 +169,13 @@ def _windows(model: PatchModel, scene: Scene) -> tuple[list[Pass], list[str]]:
 def _prompted_slices(model: PromptedSliceModel, scene: Scene) -> tuple[list[Pass], list[str]]:
     network, slices = model.network, min(scene.prompted_slices, scene.shape[0])
     size = (3, network.image_size, network.image_size)
-    encoder = _pass("image encoder", network.image_encoder, size, {"slices": slices})
-    embedding = network.embed(_empty(size))
+    # Slices of a stack see each other and are embedded together, prompted or not.
+    deep = int(getattr(model.settings, "stack", 1))
+    images = _empty(size).expand(deep, *size)
+    embedded = counted(lambda: network.embed(images)).macs // deep
+    stacks = {"stacks": math.ceil(slices / deep), "slices": deep} if deep > 1 else {"slices": slices}
+    encoder = Pass("image encoder", size, embedded, stacks)
+    embedding = network.embed(images)[:1]
     boxed = "box" in model.info.prompts
     prompts = SlicePrompts(_empty((4,)), None, None) if boxed else _one_click(2)
     macs = counted(lambda: network.decode(embedding, prompts)).macs
