@@ -99,19 +99,27 @@ def _summaries(group: Group, rules: Rules, held: GroupStatistics | None) -> tupl
         if held is not None and entrant.label in held.ranking.models:
             rank, interval = str(held.ranking.rank_of(entrant.label)), held.stable.interval_of(entrant.label)
         undefined = [f"{n} {reason}" for reason, n in sorted(entrant.undefined(rules.metric).items())]
-        few = ["few patients: intervals too narrow"] if s.few and s.reason is None else []
         notes = [f"t{span(s.t_low, s.t_high)}", f"median {number(middle.value)}{span(middle.low, middle.high)}"]
         notes = notes if s.reason is None else [f"no interval: {why_no_interval(s)}"]
         places = "" if interval is None else f" ({interval[0]}–{interval[1]})"
         line = [entrant.label, rank + places, str(s.patients), number(s.mean) + span(s.low, s.high)]
-        rows.append([*line, "; ".join([*notes, *few, *undefined])])
+        rows.append([*line, "; ".join([*notes, *undefined])])
     rows.sort(key=lambda row: (not row[1], row[1].split(" ")[0].zfill(4), row[0]))
     return ["model", "rank", "n", f"mean {rules.metric} (BCa)", "further"], rows
 
 
 def _print_comparison(held: GroupStatistics) -> None:
+    from oncoseg.evaluation.statistics import FEW
     from oncoseg.report.ranking import friedman_words
 
+    if 1 < held.ranking.n < FEW:
+        say(f"warning: n < {FEW}: intervals of means and medians are too narrow")
+    for warning in held.ranking.warnings:
+        say(f"warning: {warning}")
+    if held.apart:
+        say(f"scored on other cases and not compared: {', '.join(held.apart)}")
+    if held.stable.reason is not None:
+        return
     if held.friedman is not None:
         print(friedman_words(held.friedman))
     if held.nemenyi is not None and held.distance is not None:
@@ -134,10 +142,6 @@ def _print_comparison(held: GroupStatistics) -> None:
         span = str(s.reason) if s.low is None or s.high is None else f"{s.low:.3f} to {s.high:.3f}"
         mean = "–" if s.mean is None else f"{s.mean:.3f}"
         print(f"{model}, {s.seeds} trainings: mean {mean} ({span} when patients and seeds are drawn anew). {s.warning}")
-    for warning in held.ranking.warnings:
-        say(f"warning: {warning}")
-    if held.apart:
-        say(f"scored on other cases and not compared: {', '.join(held.apart)}")
 
 
 def _pair(test: PairedTest, correction: str) -> str:

@@ -56,7 +56,7 @@ class PairedTest:
         chosen: why this test.
         statistic, df, p: of the test; `df` None for Wilcoxon's; all None with `reason`.
         cohen_dz: mean difference over its standard deviation; None without spread.
-        rank_biserial: matched-pairs rank-biserial correlation in [-1, 1]; None without any difference.
+        rank_biserial: matched-pairs rank-biserial correlation in [-1, 1]; None for one patient or no difference.
         p_adjusted: p corrected for the number of comparisons; equals `p` for a single one.
         reason: `no_value`, `one_case`, `no_spread` (no difference at all), else None.
     """
@@ -149,7 +149,7 @@ def _tested(pairs: Complete, difference: Summary, *, choose: Choice, zeros: Zero
         df=df,
         p=None if untestable else p,
         cohen_dz=None if reason else float(differences.mean() / differences.std(ddof=1)),
-        rank_biserial=rank_biserial(differences) if differences.any() else None,
+        rank_biserial=rank_biserial(differences) if differences.size > 1 and differences.any() else None,
         p_adjusted=None if untestable else p,
         reason=untestable,
     )
