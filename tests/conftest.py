@@ -139,6 +139,18 @@ def nodules_root(tmp_path) -> Path:
 
 
 @pytest.fixture
+def sarcoma_root(tmp_path) -> Path:
+    """CT and MR of two patients in the layout of the IBSI validation cases."""
+    root, shape = tmp_path / "sts_ibsi", (8, 20, 22)
+    for number, patient in enumerate(["STS_002", "STS_012"]):
+        mass = ellipsoid(shape, (4, 10, 11), (2, 5, 5))
+        for image in ("CT", "MR_T1"):
+            write_nifti(root / patient / f"{image}_image.nii.gz", ct(shape, mass, number), (3.3, 1.0, 1.0))
+            write_nifti(root / patient / f"{image}_mask.nii.gz", mass, (3.3, 1.0, 1.0))
+    return root
+
+
+@pytest.fixture
 def brats21_root(tmp_path) -> Path:
     """Two labelled cases (0 background, labels 1, 2, 4) and one of the validation set, in the archive's folders."""
     root, shape = tmp_path / "RSNA-ASNR-MICCAI-BraTS-2021", (12, 40, 36)

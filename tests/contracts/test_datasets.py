@@ -12,13 +12,17 @@ MOCKS = {
     "brats21": "brats21_root",
     "dicom": "lung1_root",
     "folder": "folder_root",
+    "inserted_nodules": "nodules_root",
     "kits19": "kits19_root",
     "lidc_nodules": "nodules_root",
     "lits": "lits_root",
     "lung1": "lung1_root",
     "msd": "msd_root",
     "nnunet": "nnunet_root",
+    "sts_ibsi": "sarcoma_root",
 }
+#: A thorax that is made in a moment and has room for a nodule.
+SMALL_THORAX = {"use": "phantom", "shape": (24, 64, 84), "spacing": (9.0, 5.0, 5.0)}
 NAMES = registry.names("datasets")
 
 
@@ -32,6 +36,8 @@ def offline(request):
 
 def build(name, request):
     options = {"root": request.getfixturevalue(MOCKS[name])} if name in MOCKS else {}
+    if name == "inserted_nodules":
+        options = {"donors": {"use": "lidc_nodules", **options}, "thoraxes": SMALL_THORAX}
     return registry.load("datasets", name).build(**options)
 
 

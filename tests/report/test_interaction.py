@@ -1,12 +1,14 @@
 """What the page says about corrections, from rounds whose Dice is known."""
 
+import json
+
 import pytest
 
-from oncoseg.experiments.store import read_run
+from oncoseg.experiments.store import CELL, read_run
 from oncoseg.report.downloads import dicts_csv
 from oncoseg.report.groups import make_groups
 from oncoseg.report.html import render
-from oncoseg.report.interaction import clicks_table, rounds_plot, rows
+from oncoseg.report.interaction import clicks_table, rounds_plot, rows, unprompted
 from oncoseg.report.plan import read_plan
 from oncoseg.score import Ledger
 
@@ -69,3 +71,28 @@ def test_models_that_nobody_corrects_have_neither(tmp_path, write_cell, planned)
     assert clicks_table(group) is None
     assert rounds_plot(group) is None
     assert dicts_csv(rows(read_run(tmp_path))) == ""
+
+
+def test_no_prompt_at_all_begins_the_curve_of_the_same_model(tmp_path, write_cell, planned):
+    """Rounds are then counted from the answer to nothing; another model and another cube keep their own curve."""
+    shown = {"around_reference": 16}
+    asked = {"use": "random_click", **shown}
+    clicks = {**INTERACTIVE, "asked": asked}
+    write_cell(tmp_path, planned("m_sam", curve=(0.6, 0.8), **clicks))
+    write_cell(tmp_path, planned("other", curve=(0.5, 0.7), **clicks))
+    for cube in (16, 32):
+        silent = {"prompt": f"none, {cube}", "jitter_mm": None, "ledger": Ledger(crop_centre_known=True)}
+        folder = write_cell(tmp_path, planned("m_sam", asked={"use": "none", "around_reference": cube}, **silent))
+        record = json.loads((folder / CELL).read_text())
+        record["model_info"]["prompts"] = ["click"]
+        (folder / CELL).write_text(json.dumps(record))
+    groups = make_groups(read_run(tmp_path))
+    held = unprompted(groups)
+    assert sorted(e.record.prompt for e in held.values()) == ["none, 16", "none, 32"]
+    (clicked,) = (g for g in groups if g.entrants[0].cells[0].rounds)
+    plot = rounds_plot(clicked, held)
+    assert plot.numbers.head == ("model", "no prompt", "first prompts", "after 1")
+    by_model = {row[0].text: row for row in plot.numbers.rows}
+    assert by_model["m_sam"][1].value > 0.3
+    assert by_model["other"][1].text == "–"
+    assert "0: no prompt at all; 1: the first prompts alone." in plot.caption

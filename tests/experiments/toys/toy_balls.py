@@ -15,12 +15,12 @@ INFO = DatasetInfo("toy_balls", "Toy balls", "Balls.", "CC0", None, "CT", synthe
 class ToyBalls:
     info = INFO
 
-    def __init__(self, cases, broken, empty, offline, one_lung):
+    def __init__(self, cases, broken, empty, offline, one_lung, first, people):
         self.cases, self.broken, self.empty, self.offline = cases, broken, empty, offline
-        self.one_lung = one_lung
+        self.one_lung, self.first, self.people = one_lung, first, people
 
     def entries(self):
-        return [Entry(f"ball-{n}", f"patient-{n}") for n in range(self.cases)]
+        return [Entry(f"ball-{n}", f"{self.people}-{n}") for n in range(self.first, self.first + self.cases)]
 
     def load(self, case):
         if self.offline:
@@ -38,11 +38,11 @@ class ToyBalls:
         if case not in self.one_lung:
             masks["lung_left"] = image.with_voxels(~masks["lung_right"].voxels)
         facts = {"radius_mm": radius}
-        return Case(case, f"patient-{number}", image, {"tumour": image.with_voxels(distance < radius), **masks}, facts)
+        return Case(case, f"{self.people}-{number}", image, {"tumour": image.with_voxels(distance < radius), **masks}, facts)
 
     def fingerprint(self):
-        return hashlib.sha256(repr((self.cases, self.broken, self.empty)).encode()).hexdigest()
+        return hashlib.sha256(repr((self.cases, self.broken, self.empty, self.first, self.people)).encode()).hexdigest()
 
 
-def build(*, cases=3, broken=(), empty=(), offline=False, one_lung=()):
-    return ToyBalls(cases, tuple(broken), tuple(empty), offline, tuple(one_lung))
+def build(*, cases=3, broken=(), empty=(), offline=False, one_lung=(), first=0, people="patient"):
+    return ToyBalls(cases, tuple(broken), tuple(empty), offline, tuple(one_lung), first, people)
