@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 
 from oncoseg.nn.sam3d.attention import Positions
 from oncoseg.nn.sam_vit import VitSize, sized
-from oncoseg.promptable.computing import Compute
 from oncoseg.promptable.options import require
 
 
@@ -27,7 +26,8 @@ class VolumeOptions:
         tiles: most cubes for one object where they slide.
         clicks: which clicks of a cube are shown in a round beside the mask before: `all`, or the `newest` alone.
         keep_megabytes: embeddings that a session keeps; a cube of 128 voxels takes 0.8.
-        compute: library and number format that cubes are embedded with, see `oncoseg.promptable.computing`.
+        compute: number format that cubes are embedded in, or `fastest`: what is fastest here and keeps the masks, see
+            `oncoseg.promptable.computing`.
         image_size: side of the cube in voxels, a multiple of `patch_size`.
         patch_size: side of the patches of the image encoder.
         embed_dim, depth, heads: of the image encoder, in place of ViT-B's; None keeps them.
@@ -55,7 +55,7 @@ class VolumeOptions:
     tiles: int = 27
     clicks: Literal["all", "newest"] = "all"
     keep_megabytes: int = 500
-    compute: Compute = "float32"
+    compute: Literal["float32", "bfloat16", "fastest"] = "float32"
     image_size: int = 128
     patch_size: int = 16
     embed_dim: int | None = None
