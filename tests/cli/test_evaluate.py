@@ -131,3 +131,30 @@ def test_an_image_in_place_of_a_mask_is_called_one(oncoseg, thorax):
         assert result.code == 2
         assert "ct.nii.gz" in result.err
         assert "an image, not a mask" in result.err
+
+
+def test_all_rules_show_how_far_the_number_moves(oncoseg, thorax):
+    folder, _, mask = thorax
+    shifted = mask.with_voxels(np.roll(mask.voxels, 1, axis=2))
+    write_volume(folder / "shifted.nii.gz", shifted)
+    masks = [folder / "tumour.nii.gz", folder / "shifted.nii.gz"]
+    shown = oncoseg("evaluate", *masks, "--protocol", "all")
+    assert "dice moves by" in shown.out + shown.err
+    found = json.loads(oncoseg("evaluate", *masks, "--protocol", "all", "--json").out)
+    rules = {entry["protocol"] for entry in found}
+    assert {"case3d", "tumour_slices", "all_slices_empty1", "official_medical_sam2"} <= rules
+    assert "three_object_avg" not in rules  # needs lungs
+
+
+def test_a_probability_is_scored_beside_its_mask(oncoseg, thorax):
+    folder, _, mask = thorax
+    soft = mask.with_voxels(np.where(mask.voxels, 0.8, 0.0).astype(np.float32))
+    write_volume(folder / "soft.nii.gz", soft)
+    masks = [folder / "tumour.nii.gz"] * 2
+    result = oncoseg(
+        "evaluate", *masks, "--metrics", "brier@box,brier@whole", "--probability", folder / "soft.nii.gz", "--json"
+    )
+    box, whole = (entry["value"] for entry in json.loads(result.out))
+    assert box > whole > 0
+    bare = json.loads(oncoseg("evaluate", *masks, "--metrics", "brier@box", "--json").out)
+    assert (bare[0]["value"], bare[0]["reason"]) == (None, "no_probability")
