@@ -193,6 +193,22 @@ def test_a_series_with_a_missing_slice_is_refused(oncoseg, clinic, tmp_path):
     assert (result.code, "Missing: 1 slice" in result.err) == (2, True)
 
 
+def test_of_several_series_the_one_that_the_mask_fits_is_taken(oncoseg, clinic, tmp_path):
+    folder, mask, _ = clinic
+    for path in sorted(folder.iterdir()):
+        made = pydicom.dcmread(path)
+        made.SeriesInstanceUID, made.SOPInstanceUID = "1.9.9", f"1.9.9.{made.InstanceNumber}"
+        made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+        made.ImagePositionPatient[2] += 1.5
+        made.save_as(folder / f"between-{path.name}")
+    result = oncoseg("export", tmp_path / "mask.nii.gz", "--reference", folder, "--rtstruct", tmp_path / "rt.dcm")
+    assert result.code == 0, result.err
+    np.testing.assert_array_equal(read_rois(tmp_path / "rt.dcm", mask)["GTV"].voxels, mask.voxels)
+    write_volume(tmp_path / "other.nii.gz", Volume(mask.voxels, mask.affine + 0.4 * np.eye(4, k=3)))
+    result = oncoseg("export", tmp_path / "other.nii.gz", "--reference", folder, "--rtstruct", tmp_path / "rt2.dcm")
+    assert (result.code, "holds 2 image series" in result.err) == (2, True)
+
+
 def test_thinning_says_what_it_costs(oncoseg, clinic, tmp_path):
     folder, *_ = clinic
     command = ("export", tmp_path / "mask.nii.gz", "--reference", folder, "--rtstruct", tmp_path / "rt.dcm")

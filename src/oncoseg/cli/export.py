@@ -63,10 +63,11 @@ def export(
         raise InputError("Say what to write: --rtstruct, --seg, --sr or --sheet, each with the name of a file.")
     if add_to is not None and rtstruct is None:
         raise InputError("--add-to needs --rtstruct: the new file for the old and the new ROIs.")
-    image = open_reference(reference)
+    drawn = read_image(mask)
+    image = open_reference(reference, fits=drawn)
     given = [path for path in (mask, add_to, weights, prompts) if path is not None]
     targets.require_writable([*given, *image.files])
-    volume = onto_grid(read_image(mask), image.grid, f"the mask {mask} and the series in {reference}")
+    volume = onto_grid(drawn, image.grid, f"the mask {mask} and the series in {reference}")
     structures = _structures(volume, _wanted(roi or []), kind, threshold=threshold, source=mask)
     choices = Choices(add_to, Shaping(smooth, thin), site, label_map, allow_empty)
     write_clinical(

@@ -122,10 +122,20 @@ def choose_image(series: Sequence[Series], where: Path) -> Series:
             else "Give the folder of a CT, MR or PET series."
         )
         raise InputError(f"{where} holds no DICOM image series{found}. {way_out}")
-    listed = "\n".join(f"  {s}" for s in images)
-    raise InputError(
+    raise InputError(_several(images, where))
+
+
+def _several(images: Sequence[Series], where: Path) -> str:
+    """Lists series, the best first, and says why."""
+    from oncoseg.io.series_choice import candidates, why  # it needs this module
+
+    best, *others = candidates(images)
+    listed = "\n".join(f"  {candidate}" for candidate in (best, *others))
+    reasons = "; ".join(dict.fromkeys(why(best, other) for other in others))
+    return (
         f"{where} holds {len(images)} image series:\n{listed}\n"
-        "Choose one by giving the path of any one of its files instead of the folder."
+        "Choose one by giving the path of any one of its files instead of the folder. "
+        f"The first is likely the one to look for tumours on ({reasons}): {best.series.headers[0].path}"
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from oncoseg.errors import InputError
 from oncoseg.io.dicom_header import Header
+from oncoseg.volume import Volume
 
 #: A gap between neighbours may differ from the series' median gap by this share of it ...
 GAP_TOLERANCE = 0.01
@@ -60,6 +61,15 @@ def order_slices(headers: Sequence[Header]) -> Grid:
     affine[:3, 2] = along_row * column_spacing
     affine[:3, 3] = positions[order[0]]
     return Grid(ordered, (len(ordered), first.count("Rows"), first.count("Columns")), affine)
+
+
+def tilt_degrees(volume: Volume) -> float:
+    """Angle between the slices' normal and the way from slice to slice; 0 below a tenth of a degree (rounding)."""
+    step, along_column, along_row = volume.affine[:3, :3].T
+    normal = np.cross(along_row, along_column)
+    cosine = abs(float(step @ normal)) / float(np.linalg.norm(step) * np.linalg.norm(normal))
+    angle = float(np.degrees(np.arccos(min(1.0, cosine))))
+    return angle if angle >= 0.1 else 0.0
 
 
 def _refuse_duplicate_instances(headers: Sequence[Header]) -> None:

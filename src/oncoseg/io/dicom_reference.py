@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from oncoseg.errors import InputError
-from oncoseg.io.dicom import Series, read_series, series_at
+from oncoseg.io.dicom import IMAGE_MODALITIES, Series, find_series, read_series, series_at
 from oncoseg.io.dicom_grid import order_slices
 from oncoseg.io.dicom_header import Header, refusing_damage
+from oncoseg.io.structures import onto_grid
 from oncoseg.volume import Volume
 
 #: Copied as they are from the image into whatever is drawn on it, with the name that PS3.3 gives the module.
@@ -69,16 +70,21 @@ class Reference:
         return moved
 
 
-def open_reference(path: Path) -> Reference:
+def open_reference(path: Path, fits: Volume | None = None) -> Reference:
     """The image series in a folder, or the one that a DICOM file belongs to.
 
+    Args:
+        path: folder or file.
+        fits: a mask; of several series in a folder the one whose voxels are the mask's is taken.
+
     Raises:
-        InputError: when there is none or there are several, when slices are missing or doubled, or the series
-            does not say in which frame of reference it lies.
+        InputError: when there is none, or several of which not exactly one fits, when slices are missing or doubled,
+            or the series does not say in which frame of reference it lies.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist. Give the folder with the DICOM images that the mask was drawn on.")
-    series = series_at(path)
+    series = None if fits is None or not path.is_dir() else _fitting(path, fits)
+    series = series or series_at(path)
     grid = order_slices(series.headers)
     if not series.frame_of_reference:
         raise InputError(f"{series} has no FrameOfReferenceUID, so nothing can be drawn on it. Export it again.")
@@ -87,6 +93,20 @@ def open_reference(path: Path) -> Reference:
         raise InputError(f"{missing[0]} has no SOPInstanceUID, so nothing can refer to it. Export it again.")
     empty = np.broadcast_to(np.zeros((), bool), grid.shape)
     return Reference(series, grid.headers, Volume(empty, grid.affine))
+
+
+def _fitting(folder: Path, mask: Volume) -> Series | None:
+    """The only one of several image series that a mask fits; None when there is no choice, or none is clear."""
+    images = [s for s in find_series(folder) if s.modality in IMAGE_MODALITIES]
+    found = []
+    for series in images if len(images) > 1 else []:
+        try:
+            grid = order_slices(series.headers)
+            onto_grid(mask, Volume(np.broadcast_to(np.zeros((), bool), grid.shape), grid.affine), "mask and series")
+        except InputError:
+            continue
+        found.append(series)
+    return found[0] if len(found) == 1 else None
 
 
 def identified_like(made: Dataset, reference: Reference, texts: Sequence[str] = ()) -> None:

@@ -22,7 +22,7 @@ from oncoseg.contracts import DatasetInfo, Entry
 from oncoseg.errors import InputError, UnknownNameError
 from oncoseg.fingerprint import fingerprint
 from oncoseg.io.dicom import Series, find_series, group_series, read_series
-from oncoseg.io.dicom_grid import order_slices
+from oncoseg.io.dicom_grid import order_slices, tilt_degrees
 from oncoseg.io.dicom_header import read_header
 from oncoseg.io.rtstruct import read_rois
 from oncoseg.io.seg import read_segments
@@ -186,6 +186,8 @@ def read_study(study: Study, rules: ReadingRules) -> Case:
         notes.append(f"tumour: {rules.several} of {', '.join(chosen[TUMOUR])}")
     if study.case in rules.suspects:
         notes.append(f"known as suspicious ({rules.suspects[study.case]}); all checks passed")
+    if tilt := tilt_degrees(image):
+        notes.append(f"tilted gantry: the slices lie {tilt:.1f} degrees off the table's direction")
     taken = {roi: names if rules.several == "union" else names[:1] for roi, names in chosen.items()}
     read = _read_masks(drawing, study.image, image, [name for names in taken.values() for name in names])
     masks = {}
