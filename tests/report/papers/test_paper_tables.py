@@ -125,6 +125,17 @@ def test_an_empty_place_says_why(ran):
     assert "left out" in as_markdown(table)
 
 
+def test_a_long_reason_stands_below_the_table_once(ran):
+    long = "nnU-Net is not set up. Run once: oncoseg fetch nnunet"
+    cells = [Ran(r.cell, None, long) for r in ran("m-sam", "3")]
+    table = fill_layout(layout_of("m-sam", "3"), cells, "smoke")
+    grid = grid_of(table)
+    assert grid.reasons == (long,)
+    assert {c.note for row in grid.cells for c in row if c.part == "ours"} == {"see (1)", ""}
+    for text in (as_markdown(table), as_latex(table)):
+        assert text.count("Run once") == 1
+
+
 def test_smoke_scale_is_never_comparable_and_says_so_first(ran):
     table = fill_layout(layout_of("m-sam", "3"), ran("m-sam", "3"), "smoke")
     assert table.notes[0] == NEVER

@@ -12,6 +12,8 @@ from oncoseg.report.papers.layout import Line
 Part = Literal["ours", "printed", "difference", "words"]
 #: Heads of the parts of a column; ours and what is printed never share one.
 HEADS: dict[Part, str] = {"ours": "ours", "printed": "published", "difference": "difference", "words": ""}
+#: Longer reasons for an empty place stand below the table, under a number.
+_SHORT = 24
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Grid:
         labels: of the rows, as many as `stub` has heads.
         cells: row by row.
         flags: of the rows.
+        reasons: why places are empty, in the order of the numbers that stand there.
     """
 
     stub: tuple[str, ...]
@@ -48,6 +51,7 @@ class Grid:
     labels: tuple[tuple[str, ...], ...]
     cells: tuple[tuple[GridCell, ...], ...]
     flags: tuple[tuple[str, ...], ...]
+    reasons: tuple[str, ...] = ()
 
     def spans(self, level: int) -> list[tuple[str, int]]:
         """Heads of one level with the number of columns each stands over; equal neighbours of one parent are one."""
@@ -74,12 +78,20 @@ def grid_of(table: FilledTable) -> Grid:
     prompted = any(row.prompt not in ("", "none") for row in table.rows)
     if prompted:
         heads.append(GridColumn((*[""] * deep, "prompts"), "words"))
+    empty = dict.fromkeys(p.reason for row in table.rows for p in row.places if p.value is None and p.reason)
+    reasons = tuple(reason for reason in empty if len(reason) > _SHORT)
     cells = []
     for row in table.rows:
-        texts = [_cell(place, part) for place, own in zip(row.places, parts, strict=True) for part in own]
+        texts = [_cell(place, part, reasons) for place, own in zip(row.places, parts, strict=True) for part in own]
         cells.append((*texts, GridCell(row.prompt)) if prompted else tuple(texts))
     labels = tuple(row.line.label for row in table.rows)
-    return Grid(table.layout.stub, tuple(heads), labels, tuple(cells), tuple(row.flags for row in table.rows))
+    flags = tuple(row.flags for row in table.rows)
+    return Grid(table.layout.stub, tuple(heads), labels, tuple(cells), flags, reasons)
+
+
+def numbered_reasons(grid: Grid) -> tuple[str, ...]:
+    """Why places are empty, as sentences with their numbers."""
+    return tuple(f"({place}) no value: {reason}" for place, reason in enumerate(grid.reasons, start=1))
 
 
 def scored_by(table: FilledTable) -> tuple[str, ...]:
@@ -116,7 +128,7 @@ def _filled_up(column: Line, deep: int) -> tuple[str, ...]:
     return (*column.label, *[""] * (deep - len(column.label)))
 
 
-def _cell(found: Filled, part: Part) -> GridCell:
+def _cell(found: Filled, part: Part, reasons: Sequence[str]) -> GridCell:
     decimals = decimals_of(found)
     if part == "words":
         return GridCell(found.text)
@@ -127,6 +139,8 @@ def _cell(found: Filled, part: Part) -> GridCell:
         change = found.difference
         sign = "+" if change is not None and change > 0 else ""
         return GridCell("" if found.place.printed is None else f"{sign}{number(change, decimals)}", part=part)
+    if found.value is None and found.reason in reasons:
+        return GridCell(number(None, decimals), f"see ({reasons.index(found.reason) + 1})", part)
     return GridCell(number(found.value, decimals), _beside(found, decimals), part)
 
 

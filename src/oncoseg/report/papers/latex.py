@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oncoseg.report.papers.filling import FilledTable
-from oncoseg.report.papers.grid import Grid, GridCell, grid_of, scored_by
+from oncoseg.report.papers.grid import Grid, GridCell, grid_of, numbered_reasons, scored_by
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -51,7 +51,7 @@ def as_latex(table: FilledTable, told: tuple[str, ...] = ()) -> str:
     columns = "l" * len(grid.stub) + "".join("l" if c.part == "words" else "r" for c in grid.columns)
     layout = table.layout
     rows = [_row(grid, number) for number in range(len(grid.labels))]
-    notes = [*table.notes, *scored_by(table), *told]
+    notes = [*table.notes, *scored_by(table), *numbered_reasons(grid), *told]
     return "\n".join(
         [
             r"\begin{table*}",
@@ -108,4 +108,4 @@ def _mark(grid: Grid, number: int) -> str:
 
 
 def _flagged(grid: Grid) -> list[str]:
-    return [f"({place}) {flag}." for place, flag in enumerate(_all_flags(grid), start=1)]
+    return [f"[{place}] {flag}." for place, flag in enumerate(_all_flags(grid), start=1)]

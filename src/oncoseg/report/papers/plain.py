@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 
 from oncoseg.report.papers.filling import Filled, FilledTable
-from oncoseg.report.papers.grid import grid_of, scored_by
+from oncoseg.report.papers.grid import grid_of, numbered_reasons, scored_by
 
 HEAD = (
     "paper",
@@ -59,7 +59,17 @@ def as_markdown(table: FilledTable, told: tuple[str, ...] = ()) -> str:
     for labels, cells, flags in zip(grid.labels, grid.cells, grid.flags, strict=True):
         marked = [*labels[:-1], labels[-1] + (f" ({'; '.join(flags)})" if flags else "")]
         lines.append(_line([*marked, *(f"{c.text} ({c.note})" if c.note else c.text for c in cells)]))
-    return "\n".join([*lines, "", *scored_by(table), "", *(f"- {_safe(sentence)}" for sentence in told), ""])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            *scored_by(table),
+            "",
+            *(f"- {_safe(r)}" for r in numbered_reasons(grid)),
+            *(f"- {_safe(sentence)}" for sentence in told),
+            "",
+        ]
+    )
 
 
 def _numbers(place: Filled) -> tuple[str, ...]:

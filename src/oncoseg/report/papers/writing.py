@@ -14,7 +14,7 @@ from oncoseg.experiments.reproducing import Scale
 from oncoseg.files import write_text
 from oncoseg.report.drawing import choices_of, draw, save
 from oncoseg.report.papers.filling import NEVER, Derived, FilledTable, Ran, fill_layout
-from oncoseg.report.papers.grid import grid_of, number, scored_by
+from oncoseg.report.papers.grid import grid_of, number, numbered_reasons, scored_by
 from oncoseg.report.papers.latex import as_latex
 from oncoseg.report.papers.layout import Layout
 from oncoseg.report.papers.plain import as_csv, as_markdown
@@ -93,6 +93,7 @@ def _page(table: FilledTable, told: Sequence[str], others: Sequence[str]) -> str
         derived=[_derived(line) for line in table.derived],
         told=told,
         scored=scored_by(table),
+        reasons=numbered_reasons(grid),
         others=others,
     )
 
