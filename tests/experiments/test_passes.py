@@ -254,3 +254,35 @@ def test_slices_of_a_stack_are_embedded_together():
     cost = model_cost("med_sa.3d", scene=Scene(prompted_slices=10))
     assert dict(part(cost, "image encoder").factors) == {"stacks": 2, "slices": 8}
     assert part(cost, "prompts and mask decoder").calls == 10
+
+
+@pytest.mark.parametrize("name", ["medsam.box", "sam_med3d", "medsam2"])
+def test_prompted_models_compute_what_is_counted_for_them(name):
+    """On a CPU, attention included; slices are embedded once, and decoded once a prompt."""
+    import numpy as np
+
+    from oncoseg.experiments.recipes import recipes_of
+    from oncoseg.inference.counting import counted
+    from oncoseg.prompt import Box, Click
+    from oncoseg.volume import Volume
+
+    torch.set_num_threads(1)
+    recipes = recipes_of(name)
+    options = dict(recipes["smoke"].options)
+    base, variant = registry.split_variant(name)
+    shape, spacing = (6, 40, 40), (4.0, 4.0, 4.0)
+    image = Volume.from_spacing(np.random.default_rng(0).normal(-500, 300, shape).astype(np.int16), spacing)
+    model = registry.load("models", base).build(variant, **options)
+    prompts = [Click((3, 20, 20))] if base == "sam_med3d" else [Box((1, 10, 10), (5, 30, 30))]
+    found = counted(lambda: model.predict(image, prompts), model.network)
+    by_size = model_cost(name, scene=Scene(shape, spacing, prompted_slices=4), options=options)
+    measured = {part: called.items for part, called in found.parts.items()}
+    if base == "medsam2":
+        assert measured["image encoder"] >= 4
+        assert part(by_size, "image encoder").macs * measured["image encoder"] == pytest.approx(
+            found.parts["image encoder"].macs
+        )
+        return
+    assert measured["image encoder"] == part(by_size, "image encoder").calls
+    assert measured["mask decoder"] == part(by_size, "prompts and mask decoder").calls
+    assert found.macs == by_size.volume_macs

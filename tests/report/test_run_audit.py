@@ -144,3 +144,11 @@ def test_the_showcase_is_audited(full_run):
     assert {"reference_use", "cases"} <= {f.check for f in found.findings}
     assert all(f.id for f in found.findings)
     assert replace(found, subject="x") != found
+
+
+def test_draws_of_a_prompt_are_no_further_cases(tmp_path, write_cell, planned):
+    folder = write_cell(tmp_path, planned("ellipsoid", 0.7, draws=3, jitter_mm=5.0, cases=CASES))
+    record = json.loads((folder / "cell.json").read_text())
+    for cases, told in ((4, False), (12, False), (5, True)):
+        write_json(folder / "cell.json", {**record, "cases": cases})
+        assert ("cases" in by_check(audit_run(tmp_path))) == told

@@ -98,12 +98,14 @@ def cost_plot(group: Group) -> Plot | None:
 def cost_overview(groups: Sequence[Group]) -> Plot | None:
     """Every model of one data set with every prompt on one axis; None below two with counted operations.
 
+    Prompts that were displaced on purpose are left to the degradation curve.
+
     Args:
         groups: of one data set.
     """
     found: dict[tuple[str, str], tuple[figures.Bubble, Summary]] = {}
     shapes = set()
-    for group in groups:
+    for group in (g for g in groups if not g.key.jitter_mm):
         for entrant in group.entrants:
             cost, dice = entrant.cells[0].cost, summary_of(entrant, PRIMARY)
             if cost is None or not cost.macs or dice.mean is None:
