@@ -43,3 +43,10 @@ def test_what_cannot_be_read_fails_with_the_way_out(oncoseg, tmp_path):
         done = oncoseg("audit", *arguments)
         assert done.code == 2, arguments
         assert words in " ".join(done.err.split())
+
+
+def test_several_tables_at_once(oncoseg, tmp_path):
+    for name, iou in (("a", 0.9712), ("b", 0.9970)):
+        (tmp_path / f"{name}.csv").write_text(f"method,Dice,IoU\nU-Net,0.9980,{iou}\n")
+    found = json.loads(oncoseg("audit", tmp_path / "a.csv", tmp_path / "b.csv", "--json").out)
+    assert [(each["subject"], len(each["findings"])) for each in found] == [("a.csv", 1), ("b.csv", 0)]

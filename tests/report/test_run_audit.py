@@ -152,3 +152,13 @@ def test_draws_of_a_prompt_are_no_further_cases(tmp_path, write_cell, planned):
     for cases, told in ((4, False), (12, False), (5, True)):
         write_json(folder / "cell.json", {**record, "cases": cases})
         assert ("cases" in by_check(audit_run(tmp_path))) == told
+
+
+def test_slices_of_a_patient_on_both_sides(tmp_path, write_cell, planned):
+    slices = ("p1.k0003", "p2.k0001")
+    info = {"warning": "Split by slice: slices of one patient are trained on and tested, which leaks."}
+    write_cell(tmp_path, planned("unet", 0.7, trained=True, dataset_info=info, **{**FREE, "cases": slices}))
+    save_splits(tmp_path / "splits" / "phantom.json", Splits((Split(("p1.k0004", "p3.k0001"), slices),), 0))
+    told = by_check(audit_run(tmp_path))
+    assert "1 patients are in train and test (p1)" in told["patient_sides"][0].sentence
+    assert "1 patients are in training and test (p1)" in told["trained_and_tested"][0].sentence

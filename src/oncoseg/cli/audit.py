@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def audit(
-    subject: Annotated[
-        Path | None, typer.Argument(help="A table (CSV, TSV, Markdown), or the folder of a run.")
+    subjects: Annotated[
+        list[Path] | None, typer.Argument(help="Tables (CSV, TSV, Markdown), or folders of runs.")
     ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Audit what the three papers print; name one as PAPER to see it alone.")
@@ -35,7 +35,15 @@ def audit(
     Every finding names its values, formula, tolerance and assumption, and how certain it is: C certain, K certain as a
     number, I inferred.
     """
-    _print(_audited(subject, published, facts, metric=metric, percent=percent), as_json=as_json, markdown=markdown)
+    given = subjects or [None]
+    found = [_audited(each, published, facts, metric=metric, percent=percent) for each in given]
+    if as_json:
+        from oncoseg.evaluation.audit.rendering import as_data
+
+        print_json([as_data(each) for each in found] if len(found) > 1 else as_data(found[0]))
+        return
+    for each in found:
+        _print(each, markdown=markdown)
 
 
 def _audited(
@@ -66,13 +74,10 @@ def _audited(
     return audited(read_table(subject, metric=metric, percent=scale), given, subject=subject.name)
 
 
-def _print(found: Audit, *, as_json: bool, markdown: bool) -> None:
+def _print(found: Audit, *, markdown: bool) -> None:
     from oncoseg.evaluation.audit.finding import GRADE_WORDS
-    from oncoseg.evaluation.audit.rendering import as_data, as_markdown
+    from oncoseg.evaluation.audit.rendering import as_markdown
 
-    if as_json:
-        print_json(as_data(found))
-        return
     if markdown:
         print(as_markdown(found))
         return

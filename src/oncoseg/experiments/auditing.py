@@ -7,6 +7,7 @@ The findings are those of `oncoseg.evaluation.audit.finding`, named after what t
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from oncoseg.evaluation.audit.checking import numbered
 from oncoseg.evaluation.audit.finding import Audit, Finding, Grade, InOrder
+from oncoseg.experiments.slice_cases import WARNING
 from oncoseg.experiments.splits import training_fraction
 from oncoseg.experiments.store import SPLITS, CellResult, read_run
 from oncoseg.files import read_json
@@ -37,6 +39,8 @@ _SEEN: Mapping[str, tuple[Grade, str]] = {
     "suspected": ("I", "is suspected among the weights' training data"),
     "unknown": ("I", "may or may not be among the weights' training data: no list is known"),
 }
+#: Behind the name of a slice that was split as a patient of its own.
+_SLICE = re.compile(r"\.k\d{4}$")
 #: Scores of one case are kept to more digits than this.
 _CLOSE = 1e-6
 
@@ -52,6 +56,17 @@ class Run:
 
     cells: list[CellResult]
     splits: dict[str, Any]
+
+    @property
+    def by_slice(self) -> frozenset[str]:
+        """Data sets whose slices were divided as if each was a patient."""
+        return frozenset(
+            c.record.dataset for c in self.cells if WARNING in (c.record.dataset_info.get("warning") or "")
+        )
+
+    def people(self, dataset: str, names: Iterable[str]) -> set[str]:
+        """Patients behind the names of a split or of predictions."""
+        return {_SLICE.sub("", name) if dataset in self.by_slice else name for name in names}
 
 
 def audit_run(run: Path) -> Audit:
@@ -77,7 +92,7 @@ def _patient_sides(run: Run) -> Iterator[Finding | InOrder]:
         for number, fold in enumerate(content.get("folds", [])):
             folds += 1
             for one, other in itertools.combinations(_SIDES, 2):
-                both = sorted(set(fold.get(one, ())) & set(fold.get(other, ())))
+                both = sorted(run.people(dataset, fold.get(one, ())) & run.people(dataset, fold.get(other, ())))
                 if both:
                     folds -= 1
                     where = f"Fold {number} of {dataset}"
@@ -96,7 +111,7 @@ def _trained_and_tested(run: Run) -> Iterator[Finding | InOrder]:
         learnt = _learnt_from(run, cell, source)
         if learnt is None:
             continue
-        both = sorted(learnt & {p.patient for p in cell.predictions})
+        both = sorted(learnt & run.people(record.dataset, [p.patient for p in cell.predictions]))
         clean += not both
         if both:
             across = source != record.dataset
@@ -221,7 +236,7 @@ def _learnt_from(run: Run, cell: CellResult, source: str) -> set[str] | None:
         return None
     share = 1.0 if chosen and not record.trained_here else record.fraction
     seed = (run.splits[source].get("seed") or 0) if isinstance(run.splits[source], dict) else 0
-    return {*training_fraction(fold.get("train", ()), share, seed), *fold.get("validation", ())}
+    return run.people(source, [*training_fraction(fold.get("train", ()), share, seed), *fold.get("validation", ())])
 
 
 def _missing_patients(run: Run, cell: CellResult) -> list[str]:
