@@ -35,7 +35,7 @@ def audit(
     Every finding names its values, formula, tolerance and assumption, and how certain it is: C certain, K certain as a
     number, I inferred.
     """
-    given = subjects or [None]
+    given: list[Path | None] = [*subjects] if subjects else [None]
     found = [_audited(each, published, facts, metric=metric, percent=percent) for each in given]
     if as_json:
         from oncoseg.evaluation.audit.rendering import as_data
