@@ -133,7 +133,9 @@ def calibration_record(
     """What the probability of a pair is worth; a record with a reason where there is none."""
     if pair.probability is None:
         return CalibrationRecord(case, patient, roi, reason or "no_probability")
-    regions = {region: _plain(held) for region in REGIONS if (held := pair.calibration(region)) is not None}
+    regions: dict[str, Any] = {
+        region: _plain(held) for region in REGIONS if (held := pair.calibration(region)) is not None
+    }
     return CalibrationRecord(case, patient, roi, None, uncertainty(pair), regions)
 
 

@@ -179,7 +179,8 @@ class Lesions:
         bodies: Bodies = getattr(self, side)
         corners = zip(bodies.starts[label], bodies.stops[label], island.start, strict=True)
         window = tuple(slice(int(a - offset), int(b - offset)) for a, b, offset in corners)
-        found: Mask = island[2 + place][window] == label + 1 - island.before[place]
+        labels = island.reference if side == "reference" else island.prediction
+        found: Mask = labels[window] == label + 1 - island.before[place]
         return found
 
     @cached_property
@@ -247,7 +248,7 @@ def find_lesions(islands: Sequence[Island], axes: Floats) -> Lesions:
             numbers, found = _label(mask, island.start)
             bodies[side].append(found)
             labels.append(numbers)
-        pairs = _overlaps(*labels, [len(some[-1].voxels) for some in bodies])
+        pairs = _overlaps(labels[0], labels[1], [len(some[-1].voxels) for some in bodies])
         overlaps.append(pairs + np.array([*counts, 0]))
         labelled.append(Labelled(island.start, (counts[0], counts[1]), labels[0], labels[1]))
         counts = [n + len(some[-1].voxels) for n, some in zip(counts, bodies, strict=True)]

@@ -178,7 +178,7 @@ def _filled(lungs: tuple[Volume, Volume], slices: slice) -> Mask:
     """Both lungs on some slices, whole slices, with holes filled."""
     from scipy.ndimage import binary_fill_holes
 
-    both = lungs[0].voxels[slices] | lungs[1].voxels[slices]
+    both: Mask = lungs[0].voxels[slices] | lungs[1].voxels[slices]
     box = extent(both)
     if box is None:
         return both

@@ -80,7 +80,10 @@ def _table(entrants: list[Entrant], region: str) -> Numbers:
             found = summary_of(entrant, f"{metric}@{region}")
             text = "–" if found.mean is None else f"{found.mean:.4f}"
             undefined = sum(entrant.undefined(f"{metric}@{region}").values())
-            note = f"{undefined} undefined" if undefined else bounds(found) if region != "whole" else ""
+            interval = (
+                bounds(found) if found.low is None or found.high is None else f"{found.low:.4f} to {found.high:.4f}"
+            )
+            note = f"{undefined} undefined" if undefined else interval
             cells.append(Shown(found.mean, text, note))
         rows.append(tuple(cells))
     return Numbers(("model", "Brier", "log loss", "ECE, foreground", "ECE, top label", "MCE"), tuple(rows))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from oncoseg.evaluation.calibration import Bins
 from oncoseg.evaluation.froc import RATES, Froc
@@ -105,6 +106,7 @@ def bland_altman_plot(held: Sequence[tuple[Volumes, BlandAltman]], slug: str) ->
             axes.scatter(x, y, s=16, alpha=0.75, linewidths=0, color=KIND_COLOURS[volumes.kind])
             axes.set_xscale("symlog", linthresh=1)
             axes.set_xlim(left=0)
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.set_title(volumes.label)
             names = [f"{volumes.label} · {c}: {number(float(d), 'mL')}" for c, d in zip(volumes.cases, y, strict=True)]
             tips += [(axes, float(a), float(b), name) for a, b, name in zip(x, y, names, strict=True)]

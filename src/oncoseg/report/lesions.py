@@ -33,10 +33,11 @@ class Stratum:
     of: Callable[[LesionRecord], str]
 
 
+_CONTRAST = "contrast with the shell of 5 mm"
 STRATA = (
     Stratum("volume", VOLUME_CLASSES, lambda r: volume_class(r.volume_mm3)),
     Stratum("place", LOCATIONS, lambda r: r.location),
-    Stratum("contrast with the shell of 5 mm", CONTRAST_CLASSES, lambda r: contrast_class(r.contrast)),
+    Stratum(_CONTRAST, CONTRAST_CLASSES, lambda r: contrast_class(r.contrast)),
     Stratum("agreement of readers", AGREEMENT_CLASSES, lambda r: agreement_class(r.agreement)),
 )
 
@@ -61,7 +62,9 @@ def lesion_parts(groups: Iterable[Group]) -> list[LesionPart]:
         entrants = [e for e in (*group.entrants, *group.humans) if held[e.label]]
         if any(r.kind == "reference" for records in held.values() for r in records):
             rules = sorted({r.rule for records in held.values() for r in records})
-            strata = tuple((s.heading, table) for s in STRATA if (table := _stratum(s, entrants, held)) is not None)
+            strata = tuple(
+                (s.heading, table) for s in _strata(group) if (table := _stratum(s, entrants, held)) is not None
+            )
             slug = f"{group.slug}-lesions"
             parts.append(
                 LesionPart(
@@ -80,6 +83,12 @@ def curve_of(entrant: Entrant, records: Sequence[LesionRecord]) -> Froc | None:
     if not lesions or not scans or not scores or any(score is None for score, _ in scores):
         return None
     return froc([Candidate(score or 0.0, true) for score, true in scores], lesions=lesions, scans=scans)
+
+
+def _strata(group: Group) -> list[Stratum]:
+    """Those that mean something for the images: the classes of contrast are in HU."""
+    some = (group.entrants or group.humans)[0]
+    return [s for s in STRATA if s.heading != _CONTRAST or some.record.dataset_info.get("modality", "CT") == "CT"]
 
 
 def _records(entrant: Entrant, roi: str) -> list[LesionRecord]:
