@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 
 from oncoseg.evaluation.comparison.friedman import ALPHA, Friedman, Pairwise
 from oncoseg.evaluation.comparison.ranking import Stability
@@ -64,19 +65,23 @@ def significance_plot(pairs: Pairwise, order: Sequence[str], slug: str, *, large
 
     def draw(figure: Figure) -> list[Tip]:
         axes, tips = figure.subplots(), []
+        cells: dict[str, list[Path]] = {GRID: [], _BETTER: [], _WORSE: []}
         for row, a in enumerate(at):
             for column, b in enumerate(at):
                 p, effect = pairs.p[a][b], pairs.effect[a][b]
                 if a == b:
-                    axes.fill(*_cell(row, column), color=GRID, linewidth=0)
+                    cells[GRID].append(_cell(row, column))
                     continue
                 if p is not None and effect is not None and p < ALPHA:
-                    axes.fill(
-                        *_cell(row, column), color=_BETTER if sign * effect > 0 else _WORSE, alpha=0.45, linewidth=0
-                    )
+                    cells[_BETTER if sign * effect > 0 else _WORSE].append(_cell(row, column))
                 axes.text(column, row, _short_p(p), ha="center", va="center", fontsize=8.5 if k <= 9 else 7.5)
-                told = "not defined" if p is None else f"p = {p:.3g}, rank-biserial {effect or 0:+.2f}"
-                tips.append((axes, float(column), float(row), f"{order[row]} against {order[column]}: {told}"))
+                told = "not defined" if p is None else f"p = {p:.2g}, rank-biserial {effect or 0:+.2f}"
+                tips.append((axes, float(column), float(row), f"{order[row]}, {order[column]}: {told}"))
+        for colour, held in cells.items():
+            if held:
+                outline = Path.make_compound_path(*held)
+                opacity = 1.0 if colour == GRID else 0.45
+                axes.add_patch(PathPatch(outline, color=colour, alpha=opacity, linewidth=0, clip_on=False))
         axes.set_xticks(range(k), order, rotation=35, ha="left", rotation_mode="anchor")
         axes.xaxis.tick_top()
         axes.set_yticks(range(k), order)
@@ -180,9 +185,9 @@ def _beside(lines: Sequence[Line]) -> list[list[float]]:
     return shifts
 
 
-def _cell(row: int, column: int) -> tuple[Any, Any]:
+def _cell(row: int, column: int) -> Path:
     x, y = column - 0.47, row - 0.47
-    return [x, x + 0.94, x + 0.94, x], [y, y, y + 0.94, y + 0.94]
+    return Path([(x, y), (x + 0.94, y), (x + 0.94, y + 0.94), (x, y + 0.94), (x, y)], closed=True)
 
 
 def _short_p(p: float | None) -> str:

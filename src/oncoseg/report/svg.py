@@ -82,6 +82,15 @@ def _hits(figure: Figure, tips: Sequence[Tip]) -> str:
     return "".join(circles)
 
 
+#: Three and more markers in a row that look alike.
+_SAME_STYLE = re.compile(r'<use [^>]*? style="([^"]*)"/>\n(?:<use [^>]*? style="\1"/>\n){2,}')
+
+
+def _styled_once(run: re.Match[str]) -> str:
+    style = f' style="{run[1]}"'
+    return f"<g{style}>\n{run[0].replace(style, '')}</g>\n"
+
+
 def _inline(svg: str, slug: str, *, alt: str, hits: str, size: tuple[float, float]) -> str:
     """Make matplotlib's file a part of the page: own ids, page colours, no prologue, style or metadata."""
     svg = svg[svg.index("<svg") :]
@@ -101,6 +110,11 @@ def _inline(svg: str, slug: str, *, alt: str, hits: str, size: tuple[float, floa
     for stand_in, variable in _VARIABLES.items():
         svg = svg.replace(stand_in, variable)
     svg = re.sub(r"\n\s*", "\n", svg).replace("<defs>\n</defs>\n", "")
+    svg = re.sub(r' transform="rotate\(-?0 [^"]*"', "", svg)
+    svg = _SAME_STYLE.sub(_styled_once, svg)
+    # Groups that lost their name hold one element each, most of them twice.
+    for _ in range(2):
+        svg = re.sub(r"<g>\n(<(?!g\b)[^>]*/>|<text[^>]*>[^<]*</text>)\n</g>", r"\1", svg)
     widest = round(105 * size[0])
     style = f"max-width:{widest}px;min-width:{min(widest, 560)}px"
     head = f'<svg class="plot" role="img" aria-label="{escape(alt)}" style="{style}"'
