@@ -162,3 +162,18 @@ def test_slices_of_a_patient_on_both_sides(tmp_path, write_cell, planned):
     told = by_check(audit_run(tmp_path))
     assert "1 patients are in train and test (p1)" in told["patient_sides"][0].sentence
     assert "1 patients are in training and test (p1)" in told["trained_and_tested"][0].sentence
+
+
+def test_our_own_leaderboard_holds(full_run, tmp_path):
+    from oncoseg.evaluation.audit.checking import audit
+    from oncoseg.evaluation.audit.reading import read_table
+    from oncoseg.experiments.store import read_run
+    from oncoseg.report.downloads import leaderboard_csv
+    from oncoseg.report.groups import make_groups
+
+    (tmp_path / "leaderboard.csv").write_text(leaderboard_csv(make_groups(read_run(full_run))))
+    cells = read_table(tmp_path / "leaderboard.csv")
+    assert len(cells) > 50
+    found = audit(cells)
+    assert found.findings == ()
+    assert any(o.check == "jensen" for o in found.in_order)

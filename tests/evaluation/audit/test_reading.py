@@ -149,3 +149,20 @@ def test_every_check_says_its_formula_grade_and_needs():
 )
 def test_metrics_by_their_names(name, quantity):
     assert understood(name).name == quantity
+
+
+def test_shares_of_lesions_and_borders_are_not_taken_for_those_of_voxels(table):
+    text = "model,dataset,roi,metric,mean\n"
+    for metric, value in (("iou", 0.5), ("lesion_f1", 0.9), ("sdice_surfel@2", 0.95), ("boundary_iou", 0.3)):
+        text += f"unet,a,tumour,{metric},{value}\n"
+    assert audit(read_table(table(text))).findings == ()
+    wide = "method,IoU,Surface Dice,Lesion F1,n\na,0.5,0.95,0.97,12\n"
+    cells = read_table(table(wide))
+    assert [c.quantity for c in cells] == ["iou", "nsd", "dice"]
+    assert [c.printed.target for c in cells] == ["", "", "Lesion"]
+    assert audit(cells).findings == ()
+
+
+def test_counts_beside_data_sets_are_no_metric(table):
+    cells = read_table(table("Method,BraTS21,n\nM-SAM,92.08,12\n"), metric="Dice")
+    assert [c.printed.target for c in cells] == ["BraTS21"]

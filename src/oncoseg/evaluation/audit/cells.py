@@ -12,13 +12,15 @@ from oncoseg.evaluation.published import Printed
 
 #: What a metric's name must contain to be understood, first match wins.
 _QUANTITIES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("nsd", ("nsd", "surface", "sdice")),
+    # Of lesions, borders or probabilities: shares that obey other identities than those of voxels.
+    ("other", ("lesion", "lesions", "detection", "boundary", "border", "soft", "instance", "panoptic")),
     ("dice", ("dice", "dsc", "f1")),
     ("iou", ("iou", "jaccard", "jac")),
     ("sensitivity", ("sensitivity", "recall", "tpr", "sens")),
     ("specificity", ("specificity", "tnr", "spec")),
     ("precision", ("precision", "ppv")),
     ("accuracy", ("accuracy", "acc")),
-    ("nsd", ("nsd", "surface")),
     ("distance", ("hd95", "hd", "assd", "masd", "asd", "hausdorff")),
     ("tunable_parameters", ("tunable", "trainable")),
     ("parameters", ("params", "parameters", "param")),

@@ -38,6 +38,7 @@ _LABELS = {
 _VALUES = ("value", "mean")
 _TARGETS = frozenset({"lung", "lungs", "tumor", "tumour", "gtv", "lesion", "lesions", "liver", "kidney", "pancreas"})
 _TARGETS |= AVERAGES | {"left", "right", "l", "t", "heart", "background", "organ"}
+_NO_METRIC = frozenset({"n", "rank", "cases", "patients", "epochs", "year", "level", "kind", "fold", "seed"})
 _NOT_COUNTED = frozenset({"", "-", "–", "—", "n/a", "na", "nan", "none", "null", "n.r.", "nr", "✗", "/"})
 _DELIMITERS = ";\t|,"
 _MARKS = (
@@ -146,8 +147,8 @@ def _wide(
 def _column(head: str, metric: str | None) -> tuple[str, str, str] | None:
     """Data set, target and metric that a column's head names; None for a column that holds no metric."""
     words = [w for w in re.split(r"[\s,;:/()\[\]_]+", head) if w]
-    known = [w for w in words if understood(w).name]
-    if not known and metric is None:
+    known = [w for w in words if understood(w).name not in ("", "other")]
+    if not known and (metric is None or head.strip().lower() in _NO_METRIC):
         return None
     rest = [w for w in words if w not in known and not re.fullmatch(r"%|percent|in|↑|↓|\(%\)", w, re.IGNORECASE)]
     stages = [w for w in rest if understood(w).stage]
