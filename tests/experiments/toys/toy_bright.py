@@ -46,7 +46,9 @@ class ToyBright:
         inside = np.zeros(image.shape, bool) if prompts else np.ones(image.shape, bool)
         for box in prompts:
             inside[box.region] = True
-        return image.with_voxels(((image.voxels > self.level) & inside).astype(np.float32))
+        bright = (image.voxels > self.level) & inside
+        low, high = (0.1, 0.9) if self.mode == "doubts" else (0.0, 1.0)
+        return image.with_voxels(np.where(bright, high, low).astype(np.float32))
 
 
 def build(variant=None, *, weights=None, level=-400.0, mode="good", seconds=0.0, marker="marker"):
