@@ -1,4 +1,4 @@
-"""What a cell keeps beside its scores: single lesions, calibration, scores against several readers, where cases went."""
+"""What a cell keeps beside its scores: lesions, calibration, several readers at once, where cases went."""
 
 import pytest
 
