@@ -40,7 +40,7 @@ def test_a_figure_is_written_four_times_into_the_run(oncoseg, run):
     written = sorted(p.name for p in (run / "figures").iterdir())
     assert written == ["panel.csv", "panel.png", "panel.svg", "panel.txt"]
     assert "the case of highest Dice" in result.err
-    assert "The inset lies round the reference" in result.err, "the run keeps whole slices"
+    assert "Insets lie round the reference" in result.err, "the run keeps whole slices"
 
 
 def test_the_suffix_chooses_one_file(oncoseg, run, tmp_path):

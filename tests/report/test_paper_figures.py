@@ -247,6 +247,11 @@ def test_stages_need_corrections(models):
         draw("stages", models)
 
 
+def test_scores_that_are_all_zero_are_shown_on_the_whole_axis(tmp_path, write_cell, planned):
+    write_cell(tmp_path, planned("m", prompt=CLICKS, jitter_mm=None, curve=(0.0,) * 3, cases=("c1",)))
+    assert draw("stages", tmp_path).axes[0].get_ylim() == (-0.02, 1.0)
+
+
 # Panels
 
 
@@ -340,17 +345,24 @@ def test_whole_slices_show_lungs_and_tumour_where_they_lie(whole):
 
 
 def test_the_inset_lies_round_the_reference_and_its_frame_is_drawn(whole):
-    """The tumour is 10 x 8 mm; with 8 mm of margin the frame is a square of 26 mm: 26 rows and 32 or 33 columns."""
-    reference = draw("panel", whole).axes[1]
-    (frame,) = reference.patches
-    assert (frame.get_height(), frame.get_width()) == (26, pytest.approx(32.5, abs=0.5))
-    assert frame.get_y() + 13 == 25
-    (inset,) = reference.child_axes
-    assert np.array(inset.images[0].get_array()).shape == (26, frame.get_width())
+    """The tumour is 10 x 8 mm; with 2 mm of margin the frame is a square of 14 mm: 14 rows and 17 or 18 columns."""
+    figure = draw("panel", whole, margin_mm=2.0)
+    (frame,) = figure.axes[1].patches
+    assert (frame.get_height(), frame.get_width()) == (14, pytest.approx(17.5, abs=0.5))
+    assert frame.get_y() + 7 == 25
+    (inset,) = figure.axes[1].child_axes
+    assert np.array(inset.images[0].get_array()).shape == (14, frame.get_width())
+    assert "Insets lie round the reference" in figure.words
+
+
+def test_nothing_is_magnified_where_it_would_hardly_grow(whole):
+    figure = draw("panel", whole, margin_mm=20.0)
+    assert not figure.axes[1].child_axes
+    assert "Insets" not in figure.words
 
 
 def test_the_third_papers_panel_shows_the_tumour_alone(whole):
-    figure = draw("panel", whole, layout="gtv-samgan")
+    figure = draw("panel", whole, layout="gtv-samgan", margin_mm=2.0)
     assert [list(outlined(a)) for a in figure.axes[:3]] == [["tumour"]] * 3
     assert {tuple(np.round(a.patches[0].get_edgecolor(), 2)) for a in figure.axes[:3]} == {(1.0, 0.18, 0.18, 1.0)}
 

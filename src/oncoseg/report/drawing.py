@@ -201,6 +201,16 @@ def draw_means(axes: Axes, x: Sequence[float], summaries: Sequence[Summary], *, 
                       markersize=4.5, linewidth=1.5, elinewidth=1.0, capsize=2, **style)  # fmt: skip
 
 
+def from_zero(axes: Axes) -> None:
+    """Take values below 0, which no score has, off an axis of scores; all of it is shown where every score is 0."""
+    low, high = axes.get_ylim()
+    ends = axes.dataLim.y0, axes.dataLim.y1
+    if ends == (0.0, 0.0):
+        axes.set_ylim(-0.02, 1.0)
+    elif low < 0:
+        axes.set_ylim(-0.03 * high, high)
+
+
 def _module(name: str) -> ModuleType:
     if name.replace("-", "_") not in registry.names("figures"):
         raise UnknownNameError("figure", name, names())

@@ -26,7 +26,7 @@ _ROUND_WORDS = {UNPROMPTED: "no prompt", 0: "first prompts"}
 def unprompted(groups: Iterable[Group]) -> dict[str, Entrant]:
     """What models that take prompts answer without any, by a key that the same model has with prompts."""
     return {
-        _but_prompts(entrant): entrant
+        but_prompts(entrant): entrant
         for group in groups
         for entrant in group.entrants
         if _is_unprompted(entrant) and entrant.record.model_info.get("prompts")
@@ -45,7 +45,7 @@ def rounds_plot(group: Group, silent: Mapping[str, Entrant] | None = None) -> Pl
     if not held:
         return None
     for entrant in group.entrants:
-        zero = (silent or {}).get(_but_prompts(entrant))
+        zero = (silent or {}).get(but_prompts(entrant))
         if zero is not None and entrant.label in held and group.key.protocol in zero.protocols:
             held[entrant.label] = {UNPROMPTED: summary_of(zero, PRIMARY), **held[entrant.label]}
     kinds = {e.label: e.kind for e in group.entrants}
@@ -113,7 +113,7 @@ def _is_unprompted(entrant: Entrant) -> bool:
     return (asked.get("use") if isinstance(asked, Mapping) else entrant.record.prompt) in ("", "none")
 
 
-def _but_prompts(entrant: Entrant) -> str:
+def but_prompts(entrant: Entrant) -> str:
     """Key of a model and of how much of the image it is shown."""
     asked = entrant.record.configuration.get("prompt")
     shown = {k: v for k, v in asked.items() if k.startswith("around_")} if isinstance(asked, Mapping) else {}

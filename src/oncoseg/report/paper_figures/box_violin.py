@@ -24,7 +24,7 @@ from oncoseg.evaluation.comparison.paired import paired_test
 from oncoseg.evaluation.comparison.table import score_table
 from oncoseg.evaluation.comparison.trajectory import LABEL, training_trajectory
 from oncoseg.experiments.store import CellResult
-from oncoseg.report.drawing import FAINT, INK, PaperFigure, Selection, note
+from oncoseg.report.drawing import FAINT, INK, PaperFigure, Selection, from_zero, note
 from oncoseg.report.figures import PALETTE
 from oncoseg.report.groups import PRIMARY, Entrant, Group, make_groups
 from oncoseg.report.tables import number
@@ -92,6 +92,7 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
             _stars(axes, place, values, stars(panel.p.get(label)))
         axes.set_xticks(range(len(panel.values)), [_tick(label, panel, choices) for label in panel.values])
         axes.set_xlim(-0.6, len(panel.values) - 0.4)
+        from_zero(axes)
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + 0.1 * (high - low))  # room for stars
         axes.set_ylabel(_ylabel(results, choices))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oncoseg.experiments.store import CellResult
-from oncoseg.report.drawing import PaperFigure, Selection, line_style, note
+from oncoseg.report.drawing import PaperFigure, Selection, from_zero, line_style, note
 from oncoseg.report.tables import number
 from oncoseg.report.trajectories import WORDS, Trajectory, Values, by_model, trajectories
 
@@ -50,6 +50,7 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
         axes.set_title(choices.named(name))
         axes.set_ylabel(WORDS[held[0].values].replace(" of ", " of\n", 1))
         axes.grid(axis="y")
+        from_zero(axes)
     panels[-1].set_xlabel("epoch")
     pairs = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(pairs.values(), pairs.keys(), loc="outside upper left", ncols=min(3, len(pairs)))

@@ -16,7 +16,7 @@ from oncoseg.config import content_key
 from oncoseg.errors import InputError
 from oncoseg.evaluation.statistics import Summary
 from oncoseg.experiments.store import CellResult
-from oncoseg.report.drawing import PaperFigure, Selection, draw_means, line_style, note
+from oncoseg.report.drawing import PaperFigure, Selection, draw_means, from_zero, line_style, note
 from oncoseg.report.estimates import summary_of
 from oncoseg.report.groups import Entrant, Group, make_groups, model_label
 from oncoseg.report.tables import number
@@ -74,6 +74,7 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
             axes.set_title(choices.named(name) if metric == choices.metrics[0] else "")
             axes.set_ylabel(f"mean {word}" + (f" of {choices.structure}" if choices.structure else ""))
             axes.grid(axis="y")
+            from_zero(axes)
     for axes in grid[-1]:
         axes.set_xlabel("share of the training patients")
         axes.set_xticks([0, 25, 50, 75, 100])

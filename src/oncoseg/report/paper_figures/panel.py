@@ -47,7 +47,8 @@ _COLOURS = {
     "gtv-samgan": {"tumour": "#00d26a", LEFT: "#00d26a", RIGHT: "#00d26a", "frame": "#ff2d2d"},
 }
 _WORDS = {LEFT: "left lung", RIGHT: "right lung"}
-_INSET = 0.44
+#: Side of the inset as a share of the slice's, and how much larger it must show its part to be worth its place.
+_INSET, _ENLARGED = 0.44, 1.3
 
 
 @dataclass(frozen=True)
@@ -149,16 +150,24 @@ def _panel(axes: Axes, row: _Row, what: str | Column, columns: Sequence[Column],
         masks = {} if found is None else dict(found.masks)
         _dice(axes, found, what.roi, lungs=choices.layout == "benchmark")
     _slice(axes, view, masks, choices, roi=roi, width=1.1)
-    if view.whole:
-        _inset(axes, view, masks, choices=choices, frame=_frame(row, roi, choices.margin_mm))
+    frame = _frame(row, roi, choices.margin_mm)
+    if frame is not None:
+        _inset(axes, view, masks, choices=choices, frame=frame)
 
 
-def _frame(row: _Row, roi: str, margin_mm: float) -> tuple[int, int, int, int]:
-    """Round the reference, so that no model decides where one looks; round the predictions where that is empty."""
+def _frame(row: _Row, roi: str, margin_mm: float) -> tuple[int, int, int, int] | None:
+    """What the inset shows; None without a whole slice, or where it would hardly be larger than on the slice.
+
+    Round the reference, so that no model decides where one looks; round the predictions where that is empty.
+    """
+    if not row.view.whole:
+        return None
     shown = [row.view.references[roi]]
     if not shown[0].any():
         shown = [p.masks[roi] for p in row.drawn if p is not None and roi in p.masks]
-    return frame_round(shown, row.view.spacing, margin_mm=margin_mm)
+    top, left, bottom, right = frame = frame_round(shown, row.view.spacing, margin_mm=margin_mm)
+    rows, columns = row.view.image.shape
+    return None if max((bottom - top) / rows, (right - left) / columns) > _INSET / _ENLARGED else frame
 
 
 def _slice(axes: Axes, view: View, masks: Mapping[str, Mask], choices: Choices, *, roi: str, width: float) -> None:
@@ -186,8 +195,6 @@ def _inset(
     """A magnified part in the corner farthest from it, with its frame on the slice."""
     top, left, bottom, right = frame
     rows, columns = view.image.shape
-    if (bottom - top, right - left) == (rows, columns):
-        return
     x = 0.0 if (left + right) / 2 > columns / 2 else 1 - _INSET
     y = 0.0 if (top + bottom) / 2 < rows / 2 else 1 - _INSET
     zoomed = axes.inset_axes((x, y, _INSET, _INSET), anchor="NW" if x == 0 else "NE")
@@ -235,9 +242,10 @@ def _said(rows: Sequence[_Row], columns: Sequence[Column], choices: Choices, *, 
     cases = "; ".join(f"{row.view.case}: {row.rule}" for row in rows)
     over = f", Dice averaged over the {len(columns)} columns" if len(columns) > 1 else ""
     low, high = rows[0].view.window
+    inset = any(_frame(row, columns[0].roi, choices.margin_mm) is not None for row in rows)
     parts = [
         f"By rule: {cases}{over}; of each the slice with the largest area of the reference.",
-        "Dice is of the whole case." + (" The inset lies round the reference." if rows[0].view.whole else ""),
+        "Dice is of the whole case." + (" Insets lie round the reference." if inset else ""),
         f"Window {low:g} to {high:g}" + (" HU." if low < 0 else "."),
     ]
     if any("~" in (c.prediction(row.view.case) or "") for c in columns for row in rows):

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from oncoseg.errors import InputError
 from oncoseg.evaluation.statistics import Summary
 from oncoseg.experiments.store import CellResult
-from oncoseg.report.drawing import PaperFigure, Selection, draw_means, line_style, note
+from oncoseg.report.drawing import PaperFigure, Selection, draw_means, from_zero, line_style, note
 from oncoseg.report.estimates import summary_of
-from oncoseg.report.groups import PRIMARY, Entrant, Group, by_dataset, make_groups, model_identity
-from oncoseg.report.interaction import after_each_round, unprompted
+from oncoseg.report.groups import PRIMARY, Entrant, Group, by_dataset, make_groups
+from oncoseg.report.interaction import after_each_round, but_prompts, unprompted
 from oncoseg.report.tables import number
 from oncoseg.report.views import require_known
 
@@ -58,6 +58,7 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
         axes.set_title(choices.named(name))
         axes.set_ylabel("mean Dice")
         axes.grid(axis="y")
+        from_zero(axes)
     last = max(stage for c in held for stage in c.stages)
     first = min(stage for c in held for stage in c.stages)
     panels[-1].set_xticks(range(first, last + 1), [str(n) if n else "no\nprompt" for n in range(first, last + 1)])
@@ -104,7 +105,7 @@ def _curves_of(group: Group, silent: Mapping[str, Entrant]) -> list[_Curve]:
         after = after_each_round(entrant, group.key.roi)
         if after:
             stages = {n + 1: summary for n, summary in after.items()}
-            zero = silent.get(model_identity(entrant.record))
+            zero = silent.get(but_prompts(entrant))
             if zero is not None and group.key.protocol in zero.protocols:
                 stages = {0: summary_of(zero, PRIMARY), **stages}
             found.append(_Curve(group.key.dataset, entrant.label, group.key.prompt, entrant.kind, stages))
