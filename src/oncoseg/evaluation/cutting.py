@@ -36,7 +36,7 @@ def units(protocol: Protocol, case: ScoredCase) -> list[MaskPair]:
     if window is None:
         return []
     soft = any(prediction.voxels.dtype != bool for _, prediction in pairs)
-    found = []
+    found: list[MaskPair] = []
     # A mask is the same above every threshold.
     for threshold in protocol.thresholds if soft else protocol.thresholds[:1]:
         cut = [(reference, _binary(protocol, prediction, threshold)) for reference, prediction in pairs]
