@@ -7,6 +7,7 @@ import pytest
 
 from oncoseg.errors import UnknownNameError
 from oncoseg.io.dicom_reference import open_reference
+from oncoseg.io.rtstruct_writer import rtstruct
 from oncoseg.io.seg_writer import segmentation
 from oncoseg.io.sr_writer import Finding, structured_report
 from oncoseg.io.structures import MadeBy, Structure
@@ -144,3 +145,24 @@ def test_dcmqi_reads_the_measurements(one_and_two, reported, dcmqi_tool, tmp_pat
     (lesion,) = measure(image.with_voxels(masks["GTV"]), image)
     assert read["Volume"] == pytest.approx(lesion.volume_mm3, abs=1e-3)
     assert read["Attenuation Coefficient"] == pytest.approx(40)
+
+
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("ISO_IR 192", "王^小东"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    ],
+)
+def test_patients_keep_their_names_in_every_character_set(character_set, name, mock, axial, tmp_path, faults):
+    mock.write_ct(tmp_path / "ct", axial, SpecificCharacterSet=character_set, PatientName=name)
+    reference = open_reference(tmp_path / "ct")
+    structure = Structure("GTV", axial.with_voxels(axial.voxels > 2000), "GTV")
+    findings = [Finding("GTV", lesion, 2) for lesion in measure(structure.mask)[:2]]
+    rtstruct([structure], reference, MODEL)[0].save_as(tmp_path / "rt.dcm", enforce_file_format=True)
+    segmentation([structure], reference, MODEL).save_as(tmp_path / "seg.dcm")
+    structured_report(findings, reference, MODEL).save_as(tmp_path / "sr.dcm")
+    for made in ("rt.dcm", "seg.dcm", "sr.dcm"):
+        assert str(pydicom.dcmread(tmp_path / made).PatientName) == name
+        assert faults(tmp_path / made) == []

@@ -157,8 +157,14 @@ def complete(reference: Reference) -> list[Dataset]:
     made = []
     for source in reference.datasets:
         copied = Dataset(source)
+        several_sets = not isinstance(source.get("SpecificCharacterSet", ""), str)
+        if several_sets:
+            copied.decode()
         for keyword in (*_PATIENT, *_STUDY):
             # As text: names keep the bytes of their own character set otherwise.
             setattr(copied, keyword, str(source.get(keyword, "") or ""))
+        if several_sets:
+            # Several sets in turn (ISO 2022), which highdicom does not know; the texts above are Unicode by now.
+            copied.SpecificCharacterSet = "ISO_IR 192"
         made.append(copied)
     return made
