@@ -138,7 +138,7 @@ def critical_difference_plot(test: Friedman, pairs: Pairwise, distance: float, s
         axes.set_xlim(low - room - 0.1, max(high, low + distance) + room + 0.1)
         bottom = min(float(label.get_position()[1]) for label in drawn["labels"])
         axes.plot([low, low + distance], [1.75, 1.75], color=INK, linewidth=2.4)
-        axes.text(low + distance + 0.05, 1.75, f"CD = {distance:.2f}", va="center", fontsize=9.5)
+        axes.text(low + distance + 0.02 * (high - low) + 0.03, 1.75, f"CD = {distance:.2f}", va="center", fontsize=9.5)
         axes.set_ylim(bottom - 0.8, 2.2)
         axes.spines["top"].set_visible(True)
         axes.set_xticks(_ticks(low, high))

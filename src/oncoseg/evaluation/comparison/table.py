@@ -91,14 +91,6 @@ class ScoreTable:
         everyone = np.ones(len(self.cases), dtype=bool)
         return self._averaged(np.where(self.defined, self.values, worst), everyone, list(range(len(self.models))))
 
-    def without(self, models: Sequence[str]) -> ScoreTable:
-        """The same cases without some models."""
-        columns = [n for n, model in enumerate(self.models) if model not in models]
-        names = tuple(self.models[n] for n in columns)
-        return ScoreTable(
-            names, self.cases, self.patients, self.values[:, columns], self.defined[:, columns], self.not_shared
-        )
-
     def _columns(self, models: Sequence[str] | None) -> list[int]:
         names = self.models if models is None else models
         unknown = [name for name in names if name not in self.models]
