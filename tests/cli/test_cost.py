@@ -32,7 +32,7 @@ def test_a_measured_model(oncoseg):
 
 
 def test_models_that_cannot_be_counted_and_sizes_that_cannot_be(oncoseg):
-    assert "planned from the data" in oncoseg("cost", "nnunet.2d").err
+    assert "nnU-Net plans its own" in oncoseg("cost", "nnunet.2d").err
     assert "There is no network" in oncoseg("cost", "ellipsoid").err
     assert oncoseg("cost", "unet", "--shape", "512").code == 2
     assert "Did you mean" in oncoseg("cost", "unettt").err

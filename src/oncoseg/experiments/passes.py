@@ -23,6 +23,7 @@ from oncoseg.dense.patches import PatchModel
 from oncoseg.dense.slices import SliceModel
 from oncoseg.inference.counting import COUNTER, WHOLE, Pass, count_macs, counted
 from oncoseg.inference.windows import places
+from oncoseg.nn.planned_unet import STAGES_2D, STAGES_3D, PlannedUnet
 from oncoseg.nn.sam import SlicePrompts
 from oncoseg.nn.sam2.memory import Memory, Recalled
 from oncoseg.nn.sam2.network import Features, Sam2
@@ -111,8 +112,7 @@ def model_cost(name: str, *, scene: Scene | None = None, options: Mapping[str, A
     seen = scene or Scene()
     model = _without_memory(info, shelf.build, dict(options or {}))
     if isinstance(model, SelfTraining):
-        why = "its network is planned from the data; `oncoseg bench` measures it once it is trained"
-        return ModelCost(info.full_name, info.parameters, info.trainable_parameters, (), seen, (), COUNTER, why)
+        return _planned(info, model, seen)
     if not isinstance(model, NeuralModel):
         return ModelCost(info.full_name, 0, 0, (), seen, ("There is no network.",), COUNTER)
     parameters = list(model.network.parameters())
@@ -146,6 +146,38 @@ def passes_of(model: Model, scene: Scene) -> tuple[list[Pass], list[str]]:
         case VolumeModel():
             return _cubes(model, scene)
     return [], []
+
+
+def _planned(info: ModelInfo, model: SelfTraining, scene: Scene) -> ModelCost:
+    """nnU-Net as it is planned for patches of 128^3 voxels and slices of 512^2, the networks that its counts are of."""
+    counts = (info.full_name, info.parameters, info.trainable_parameters)
+    if info.name != "nnunet":
+        why = "its network is planned from the data; `oncoseg bench` measures it once it is trained"
+        return ModelCost(*counts, (), scene, (), COUNTER, why)
+    settings: Any = getattr(model, "settings", None)
+    mirrored, step, shape = settings.mirror, settings.step, scene.shape
+    assumed = ["The network is that of 128^3 patches or 512^2 slices; nnU-Net plans its own from the data."]
+
+    def sliding(grid: tuple[int, ...], size: tuple[int, ...], channels: int = 1) -> Pass:
+        flat = len(size) == 2
+        along = [len(places(max(n, p), p, 1 - step)) for n, p in zip(grid[-len(size) :], size, strict=True)]
+        factors = {"slices": grid[0]} if flat else {}
+        factors |= {"windows": math.prod(along), "mirrors": (4 if flat else 8) if mirrored else 1}
+        with torch.device("meta"):
+            widths = STAGES_2D if flat else STAGES_3D
+            network = PlannedUnet(len(size), widths, channels=channels).eval().requires_grad_(False)
+        return _pass(WHOLE, network, (channels, *size), factors)
+
+    cube, passes = (128, 128, 128), []
+    if info.variant == "2d":
+        passes = [sliding(shape, (512, 512))]
+    if info.variant in ("3d_lowres", "3d_cascade_fullres"):
+        coarser = min(1.0, (4 * math.prod(cube) / math.prod(shape)) ** (1 / 3))
+        passes.append(sliding(tuple(round(n * coarser) for n in shape), cube))
+        assumed.append("The low resolution is that of which a patch covers a quarter.")
+    if info.variant in ("3d_fullres", "3d_cascade_fullres"):
+        passes.append(sliding(shape, cube, 1 if info.variant == "3d_fullres" else 2))
+    return ModelCost(*counts, tuple(passes), scene, tuple(assumed), COUNTER)
 
 
 def _slices(model: SliceModel, scene: Scene) -> tuple[list[Pass], list[str]]:
