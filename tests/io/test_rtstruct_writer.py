@@ -116,6 +116,11 @@ def test_adding_keeps_the_other_rois_and_never_touches_the_file(axial, mock, wri
     assert made.SeriesInstanceUID != source.SeriesInstanceUID
     assert made.PredecessorStructureSetSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
     assert roi.number == 3
+    assert (made.FrameOfReferenceUID, made.ReferringPhysicianName, made.PositionReferenceIndicator) == (
+        mock.FRAME,
+        "",
+        "",
+    )
     for name, mask in read_rois(given, axial).items():
         np.testing.assert_array_equal(read_rois(path, axial)[name].voxels, mask.voxels)
     for k in range(2):
@@ -207,6 +212,7 @@ def test_a_published_tumour_goes_round_without_loss(shared, tmp_path, plastimatc
     mask = read_rois(drawn, reference.grid, pattern="^GTV-1$")["GTV-1"]
     made, _ = rtstruct([Structure("again", mask, "GTV")], reference, MODEL, add_to=drawn)
     made.save_as(tmp_path / "rt.dcm", enforce_file_format=True)
+    assert faults(tmp_path / "rt.dcm") == []
     np.testing.assert_array_equal(
         read_rois(tmp_path / "rt.dcm", reference.grid, pattern="again")["again"].voxels, mask.voxels
     )

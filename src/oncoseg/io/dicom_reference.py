@@ -22,8 +22,8 @@ from oncoseg.io.structures import onto_grid
 from oncoseg.volume import Volume
 
 #: Copied as they are from the image into whatever is drawn on it, with the name that PS3.3 gives the module.
-_PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
-_STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
+PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
+STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ def identified_like(made: Dataset, reference: Reference, texts: Sequence[str] = 
         texts: other texts that will be in the object.
     """
     source = reference.datasets[0]
-    copied = {keyword: str(source.get(keyword, "") or "") for keyword in (*_PATIENT, *_STUDY)}
+    copied = {keyword: str(source.get(keyword, "") or "") for keyword in (*PATIENT, *STUDY)}
     made.SpecificCharacterSet = character_set([*copied.values(), *texts])
     for keyword, text in copied.items():
         setattr(made, keyword, text)
@@ -160,7 +160,7 @@ def complete(reference: Reference) -> list[Dataset]:
         several_sets = not isinstance(source.get("SpecificCharacterSet", ""), str)
         if several_sets:
             copied.decode()
-        for keyword in (*_PATIENT, *_STUDY):
+        for keyword in (*PATIENT, *STUDY):
             # As text: names keep the bytes of their own character set otherwise.
             setattr(copied, keyword, str(source.get(keyword, "") or ""))
         if several_sets:

@@ -25,7 +25,7 @@ from oncoseg.errors import InputError
 from oncoseg.files import require_file
 from oncoseg.io.contours import Ring, Shaping, filled, outlines
 from oncoseg.io.dicom_header import refusing_damage
-from oncoseg.io.dicom_reference import Reference, character_set, identified_like
+from oncoseg.io.dicom_reference import PATIENT, STUDY, Reference, character_set, identified_like
 from oncoseg.io.structures import LONG, RESEARCH_USE, SHORT, TEXT, MadeBy, Structure, require_distinct
 
 #: "Detached Study Management", retired, and the class that readers expect for the study (PS3.3 C.8.8.5).
@@ -137,6 +137,10 @@ def _extended(path: Path, reference: Reference, names: Sequence[str]) -> Dataset
         for keyword in ("StructureSetROISequence", "ROIContourSequence", "RTROIObservationsSequence"):
             if not made.get(keyword):
                 setattr(made, keyword, [])
+        made.FrameOfReferenceUID = reference.series.frame_of_reference
+        for keyword in (*PATIENT, *STUDY, "PositionReferenceIndicator"):  # which must be there, if only empty
+            if keyword not in made:
+                setattr(made, keyword, "")
         for keyword in ("ReviewDate", "ReviewTime", "ReviewerName"):  # of the approval that ends here
             if keyword in made:
                 delattr(made, keyword)

@@ -65,7 +65,7 @@ def structured_report(
         segmented: the DICOM-SEG that holds the lesions.
 
     Returns:
-        The report: preliminary content, unverified, partial completion is never claimed to be final.
+        The report, which calls itself complete, preliminary and unverified.
 
     Raises:
         UnknownNameError: for a body site that has no code.
