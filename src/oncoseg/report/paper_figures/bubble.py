@@ -41,6 +41,8 @@ class _Entry:
 def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
     """All models with counted operations of one data set, each with each of its prompts; vertical line: interval.
 
+    Prompts that were displaced on purpose are left out unless they are chosen by `prompts`.
+
     Raises:
         InputError: when fewer than two models have counted operations, or a data set must be chosen.
         UnknownNameError: for an unknown data set, model or prompt.
@@ -49,12 +51,6 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
     figure = PaperFigure(figsize=(7.2, 4.2), layout="constrained")
     axes = draw_bubbles(figure, [e.bubble for e in held], "Dice")
     axes.grid(visible=True)
-    for entry in held:
-        if entry.dice.low is not None and entry.dice.high is not None:
-            axes.plot([entry.bubble.macs] * 2, [entry.dice.low, entry.dice.high], color="#1a1a1a", linewidth=0.9)
-    ends = [end for e in held for end in (e.dice.low, e.dice.high) if end is not None]
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(min([bottom, *ends]), max([top, *ends]))
     said = _said(held)
     note(figure, said)
     figure.numbers = [
@@ -81,7 +77,8 @@ def _entries(results: Sequence[CellResult], choices: Choices) -> list[_Entry]:
     if len(ids) > 1 and not choices.dataset:
         raise InputError(f"The run has several data sets: choose one with dataset=..., of {', '.join(ids)}.")
     found = []
-    for group in (g for g in groups if choices.dataset in ("", g.key.dataset)):
+    shown = [g for g in groups if choices.dataset in ("", g.key.dataset)]
+    for group in (g for g in shown if not g.key.jitter_mm or g.key.prompt in choices.prompts):
         for entrant in group.entrants:
             cost, dice = entrant.cells[0].cost, summary_of(entrant, PRIMARY)
             wanted = (not choices.models or entrant.label in choices.models) and (
@@ -90,7 +87,8 @@ def _entries(results: Sequence[CellResult], choices: Choices) -> list[_Entry]:
             if wanted and cost is not None and cost.macs and dice.mean is not None:
                 prompt = "" if group.key.prompt == "none" else group.key.prompt
                 label = choices.named(entrant.label) + (f", {prompt}" if prompt else "")
-                bubble = Bubble(label, entrant.kind, float(cost.macs), dice.mean, cost.parameters)
+                ends = (dice.low, dice.high)
+                bubble = Bubble(label, entrant.kind, float(cost.macs), dice.mean, cost.parameters, *ends)
                 found.append(_Entry(bubble, prompt, cost, dice))
     if len(found) < 2:
         raise InputError(
