@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from oncoseg.errors import InputError
-from oncoseg.evaluation.statistics import Floats, mean_interval, no_interval
+from oncoseg.evaluation.statistics import Floats, no_interval, t_interval
 
 POWER, ALPHA = 0.8, 0.05
 #: Draws of every simulated study size; the power of each is known within .03.
@@ -29,7 +29,7 @@ class PatientsNeeded:
         t_test: patients for a paired t-test (statsmodels); None with `reason`.
         wilcoxon: patients for a Wilcoxon signed-rank test, by drawing studies from the observed differences; None
             with `reason`.
-        low, high: patients for a t-test if the true difference were the far and the near end of the 95 % interval of
+        low, high: patients for a t-test if the true difference were the far and the near end of the 95 % t interval of
             the mean difference; `high` is None where that interval holds 0: no number is then too large.
         power, alpha: asked for; tests are two-sided.
         reason: `no_value`, `one_case`, `no_spread`, `no_difference`, `too_many` (above 100,000) or None.
@@ -95,7 +95,7 @@ def patients_needed(
     sd = float(differences.std(ddof=1))
     t_test = _by_t(mean / sd, power, alpha)
     wilcoxon = _by_simulation(differences, power, alpha, seed=seed)
-    near, far = _ends(differences, seed)
+    near, far = _ends(differences)
     return PatientsNeeded(
         patients=differences.size,
         mean=mean,
@@ -173,9 +173,8 @@ def _smallest(enough: Callable[[int], bool], first: int, *, slack: float = 0.0) 
     return high
 
 
-def _ends(differences: Floats, seed: int) -> tuple[float | None, float]:
-    """Near end of the interval of the mean (None when it holds 0) and far end, as sizes."""
-    interval = mean_interval(differences, seed=seed)
-    low, high = interval or (float(differences.mean()),) * 2
+def _ends(differences: Floats) -> tuple[float | None, float]:
+    """Near end of the t interval of the mean (None when it holds 0) and far end, as sizes."""
+    low, high = t_interval(differences) or (float(differences.mean()),) * 2
     near = None if low <= 0 <= high else min(abs(low), abs(high))
     return near, max(abs(low), abs(high))
