@@ -127,7 +127,8 @@ class InsertedNodules:
         host = self._host[entry.patient]
         image, labels = self._kept(case, lambda: self._made(case, host))
         masks = {roi: labels.with_voxels((labels.voxels & bit) > 0) for roi, bit in _BITS.items()}
-        facts = {"modality": "CT", "thorax": host, "tumour_volume_ml": _millilitres(masks[TUMOUR])}
+        volume = _millilitres(masks[TUMOUR])
+        facts: dict[str, str | float] = {"modality": "CT", "thorax": host, "tumour_volume_ml": volume}
         return Case(case, entry.patient, image, masks, facts, (str(INFO.warning),))
 
     def fingerprint(self) -> str:
@@ -173,7 +174,9 @@ class InsertedNodules:
         lung = thorax.image.with_voxels(np.logical_or.reduce(list(lungs.values())))
         pasted = self._pasted(Nodule.cut(donor, lesion=_largest(donor)), thorax, lung, case)
         marked = {**lungs, TUMOUR: pasted.mask.voxels}
-        labels = np.sum([np.uint8(bit) * marked[roi] for roi, bit in _BITS.items()], axis=0, dtype=np.uint8)
+        labels = np.zeros(thorax.image.shape, np.uint8)
+        for roi, bit in _BITS.items():
+            labels[marked[roi]] += bit
         return pasted.image, thorax.image.with_voxels(labels)
 
     def _pasted(self, nodule: Nodule, thorax: Case, lung: Volume, case: str) -> Inserted:

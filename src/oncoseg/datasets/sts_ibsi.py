@@ -62,5 +62,6 @@ def build(**options: Any) -> FileDataset:
 
 
 def _case(folder: Path, image: str) -> CaseFiles:
-    files = (folder / f"{image}_{kind}.nii.gz" for kind in ("image", "mask"))
-    return CaseFiles(folder.name, folder.name, *files, facts={"modality": image.partition("_")[0]})
+    image_file, mask_file = folder / f"{image}_image.nii.gz", folder / f"{image}_mask.nii.gz"
+    facts: dict[str, str | float] = {"modality": image.partition("_")[0]}
+    return CaseFiles(folder.name, folder.name, image_file, labels=mask_file, facts=facts)
