@@ -263,9 +263,9 @@ def _none(axes: int) -> Bodies:
 
 def _label(mask: Mask, start: Sequence[int]) -> tuple[NDArray[np.uint32], Bodies]:
     """Labels from 1, and the bodies in the image."""
-    # A slice is labelled as a volume of one: cc3d 4.1.1 labels background in some 8-connected images.
+    # cc3d 4.1.1 errs on some bool arrays: it labels background in 8-connected images and refuses some volumes.
     volume = np.ascontiguousarray(mask if mask.ndim == 3 else mask[None])
-    labels = cc3d.connected_components(volume, connectivity=26, out_dtype=np.uint32)
+    labels = cc3d.connected_components(volume.view(np.uint8), connectivity=26, out_dtype=np.uint32)
     facts = cc3d.statistics(labels)
     boxes = [[(s.start, s.stop) for s in box[-mask.ndim :]] for box in facts["bounding_boxes"][1:]]
     corners = np.array(boxes, dtype=np.int64).reshape(-1, mask.ndim, 2)

@@ -159,7 +159,7 @@ def postprocess(labels: NDArray[np.uint8], spare: Collection[int] = ()) -> NDArr
     merged = _merged(labels, spare)
     result = np.zeros(labels.shape, dtype=np.uint8)
     for label in np.unique(merged[merged > 0]):
-        largest = cc3d.largest_k(merged == label, k=1, connectivity=26, binary_image=True) > 0
+        largest = cc3d.largest_k((merged == label).view(np.uint8), k=1, connectivity=26, binary_image=True) > 0
         result[ndimage.binary_fill_holes(largest)] = label
     return result
 
@@ -253,5 +253,7 @@ def _merged(labels: NDArray[np.uint8], spare: Collection[int]) -> NDArray[np.uin
 
 def _large_pieces(mask: Volume) -> int:
     """Connected pieces of at least `LARGE_ML`."""
-    sizes = cc3d.statistics(cc3d.connected_components(mask.voxels, connectivity=26))["voxel_counts"][1:]
+    sizes = cc3d.statistics(
+        cc3d.connected_components(np.ascontiguousarray(mask.voxels).view(np.uint8), connectivity=26)
+    )["voxel_counts"][1:]
     return int((sizes * mask.voxel_volume_mm3 / 1000 >= LARGE_ML).sum())
