@@ -78,3 +78,9 @@ def test_two_voxels_above_each_other_are_two_lesions():
     mask = np.zeros((5, 4, 4), bool)
     mask[1, 2, 2] = mask[3, 2, 2] = True
     assert [r.start for r in regions(Volume.from_spacing(mask, (1.0, 1.0, 1.0)))] == [(1, 2, 2), (3, 2, 2)]
+
+
+def test_masks_that_may_not_be_written_have_lesions_too():
+    mask = mask_of((0, slice(0, 2), slice(0, 2)), (0, 5, 5), shape=(1, 6, 6))
+    mask.voxels.setflags(write=False)
+    assert len(regions(mask)) == 2

@@ -49,7 +49,8 @@ def regions(mask: Volume, per: Per = "lesion") -> list[Region]:
 def components(whole: Region) -> list[Region]:
     """The 26-connected parts of a region, in the order of their first voxel."""
     # As numbers: of bool arrays cc3d 4.1.1 refuses some columns of voxels, and labels background of some planes.
-    labels = cc3d.connected_components(np.ascontiguousarray(whole.voxels).view(np.uint8), connectivity=26)
+    writable = np.require(whole.voxels, requirements=["C", "W"])  # cc3d refuses arrays that are mapped from disk
+    labels = cc3d.connected_components(writable.view(np.uint8), connectivity=26)
     found: list[Region] = []
     for number, box in enumerate(cc3d.statistics(labels)["bounding_boxes"][1:], start=1):
         start = [s.start + offset for s, offset in zip(box, whole.start, strict=True)]
