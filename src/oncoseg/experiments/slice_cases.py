@@ -31,6 +31,7 @@ class SlicesAsCases:
 
     def __init__(self, dataset: Dataset, roi: str) -> None:
         self.dataset, self.roi = dataset, roi
+        self._held: Case | None = None  # slices of a patient are asked for one after the other
 
     @property
     def info(self) -> DatasetInfo:
@@ -56,9 +57,14 @@ class SlicesAsCases:
         if case not in self._places:
             raise UnknownNameError("slice", case, self._places)
         entry, index = self._places[case]
-        whole = self.dataset.load(entry.case)
+        whole = self._whole(entry.case)
         masks = {name: _slice(mask, index) for name, mask in whole.masks.items()}
         return Case(case, case, _slice(whole.image, index), masks, whole.facts, (*whole.notes, WARNING))
+
+    def _whole(self, case: str) -> Case:
+        if self._held is None or self._held.name != case:
+            self._held = self.dataset.load(case)
+        return self._held
 
     def fingerprint(self) -> str:
         """Hex SHA-256 of the data set's and of what is made of it."""
