@@ -266,7 +266,7 @@ def _row(line: Line, places: Sequence[Filled], ran: Sequence[Ran]) -> FilledRow:
 
 def _leaks(one: Ran) -> list[str]:
     notes = [] if one.result is None else one.result.record.notes
-    return [note for note in notes if note.startswith("Split by slice:")]
+    return [note for note in notes if "are trained on too (leakage)" in note]
 
 
 def _derived(rows: Sequence[FilledRow]) -> Iterable[Derived]:
