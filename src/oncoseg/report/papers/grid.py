@@ -14,6 +14,8 @@ Part = Literal["ours", "printed", "difference", "words"]
 HEADS: dict[Part, str] = {"ours": "ours", "printed": "published", "difference": "difference", "words": ""}
 #: Longer reasons for an empty place stand below the table, under a number.
 _SHORT = 24
+#: GMACs below which a figure printed in whole ones would be 0 or nearly so.
+_SMALL = 10.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ def number(value: float | None, decimals: int) -> str:
 def decimals_of(place: Filled) -> int:
     """Digits behind the point: the paper's, or where it prints nothing three for shares and one for the rest."""
     printed, wanted = place.place.printed, place.place.wanted
+    if wanted.measure == "GMACs" and place.value is not None and place.value < _SMALL:
+        return 3
     if printed is not None:
         return printed.decimals
     return 2 if wanted.times != 1 else 1 if wanted.measure == "GMACs" else 3
