@@ -28,9 +28,7 @@ def test_no_cell_is_impossible(paper, name, scale):
 def test_smoke_and_full_have_the_same_cells(paper):
     def told(scale):
         cells = gather(paper, matrix_names(paper), scale).untouched()
-        return {
-            (c.model.name, c.dataset_id, c.source_id, c.prompt.use, c.prompt.rounds, c.fraction) for c in cells
-        )
+        return {(c.model.name, c.dataset_id, c.source_id, c.prompt.use, c.prompt.rounds, c.fraction) for c in cells}
 
     assert told("smoke") == told("full")
 
