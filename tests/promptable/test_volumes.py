@@ -151,6 +151,13 @@ def test_the_same_patient_stored_otherwise_gets_the_same_mask():
     np.testing.assert_allclose(other.transpose(2, 1, 0)[::-1, ::-1], first, atol=1e-5)
 
 
+@pytest.mark.parametrize(("shape", "start"), [((32, 32, 32), (0, 0, 0)), ((20, 32, 64), (-6, 0, 14))])
+def test_a_click_pushes_no_part_out_of_a_cube_that_holds_the_image(shape, start):
+    image = Volume(np.zeros(shape, np.int16), np.diag([2.0, 2.0, 2.0, 1.0]))
+    grid = WorkingGrid(image, VolumeOptions(image_size=32, spacing_mm=0.0))
+    assert grid.round((5, 3, 30)) == start
+
+
 def test_the_network_is_shown_the_click_at_its_own_voxel_of_the_cube():
     network = Echo()
     image = ct()

@@ -78,8 +78,12 @@ class WorkingGrid:
         return _triple(np.clip(np.rint(np.round(place, 6)), 0, np.array(self.grid.shape) - 1))
 
     def round(self, centre: Index) -> Start:
-        """The cube whose middle is a voxel."""
-        return _triple(np.array(centre) - self.side // 2)
+        """The cube whose middle is a voxel; along axes that it holds whole, the image's own middle.
+
+        So a click beside the middle of an image that fits into a cube does not push a part of it out.
+        """
+        fits = np.array(self.grid.shape) <= self.side
+        return _triple(np.where(fits, self.middle, centre) - self.side // 2)
 
     @property
     def middle(self) -> Index:
