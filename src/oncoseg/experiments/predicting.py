@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -235,8 +235,15 @@ def score_entry(
         return [Scored(_failed(entry, door.roi, error))]
 
 
+class _Soft(TypedDict):
+    """What of a prediction and its reference is no mask."""
+
+    probability: Volume | None
+    readers: Sequence[Volume]
+
+
 def _keep(shown: Shown, case: Case, door: ScoringDoor, folder: Path) -> Scored:
-    soft = {"probability": shown.probability, "readers": shown.readers}
+    soft = _Soft(probability=shown.probability, readers=shown.readers)
     scores = door.scores(
         shown.reference, shown.mask, case=shown.name, patient=case.patient, others=shown.others, **soft
     )

@@ -31,13 +31,9 @@ class SlicesAsCases:
 
     def __init__(self, dataset: Dataset, roi: str) -> None:
         self.dataset, self.roi = dataset, roi
+        whole = dataset.info
+        self.info: DatasetInfo = replace(whole, warning=f"{WARNING} {whole.warning or ''}".strip())
         self._held: Case | None = None  # slices of a patient are asked for one after the other
-
-    @property
-    def info(self) -> DatasetInfo:
-        """That of the data set, with the warning."""
-        info = self.dataset.info
-        return replace(info, warning=f"{WARNING} {info.warning or ''}".strip())
 
     @property
     def excluded(self) -> Mapping[str, str]:

@@ -139,8 +139,8 @@ def spread_plot(means: Mapping[str, Mapping[str, float]], slug: str) -> str:
                         "color": PALETTE[place % len(PALETTE)],
                         "marker": "osD^vPX*"[place // 8 % 8],
                     }
-                    shown = {"label": rule} if row == 0 else {}
-                    axes.scatter([values[rule]], [row], s=42, linewidths=0, zorder=2, **style, **shown)
+                    style |= {"label": rule} if row == 0 else {}
+                    axes.scatter([values[rule]], [row], s=42, linewidths=0, zorder=2, **style)
                     tips.append((axes, values[rule], float(row), f"{label} · {rule}: {number(values[rule])}"))
         axes.set_yticks(range(len(means)), list(means))
         axes.set_ylim(len(means) - 0.5, -0.5)

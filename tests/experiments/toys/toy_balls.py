@@ -38,7 +38,8 @@ class ToyBalls:
         if case not in self.one_lung:
             masks["lung_left"] = image.with_voxels(~masks["lung_right"].voxels)
         facts = {"radius_mm": radius}
-        return Case(case, f"{self.people}-{number}", image, {"tumour": image.with_voxels(distance < radius), **masks}, facts)
+        masks["tumour"] = image.with_voxels(distance < radius)
+        return Case(case, f"{self.people}-{number}", image, masks, facts)
 
     def fingerprint(self):
         return hashlib.sha256(repr((self.cases, self.broken, self.empty, self.first, self.people)).encode()).hexdigest()
