@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from oncoseg.errors import InputError
 from oncoseg.evaluation.protocol import protocol
 from oncoseg.evaluation.statistics import FEW
@@ -20,6 +18,7 @@ from oncoseg.report.estimates import summary_of, why_no_interval
 from oncoseg.report.failures import failure_parts
 from oncoseg.report.groups import LEVEL_WORDS, PRIMARY, Entrant, Group, by_dataset, ledger_words, make_groups
 from oncoseg.report.lesions import lesion_parts
+from oncoseg.report.pages import environment
 from oncoseg.report.pictures import Strip, gallery
 from oncoseg.report.plan import Plan, read_plan
 from oncoseg.report.ranking import RankingPart, consensus_tables, ranking_part
@@ -107,17 +106,11 @@ def render(results: Sequence[CellResult], plan: Plan, *, title: str) -> str:
     """The page as text."""
     groups = make_groups(results)
     parts = [_dataset_part(same, n) for n, same in enumerate(by_dataset(groups), start=1)]
-    environment = Environment(
-        loader=PackageLoader("oncoseg.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, magnitude=tables.magnitude, percent=_percent, why=why_no_interval)
+    pages = environment()
+    pages.filters.update(number=number, magnitude=tables.magnitude, percent=_percent, why=why_no_interval)
     trained = [c for c in results if c.training]
     curves = [(c, plots.training_plot(c, f"training-{n}")) for n, c in enumerate(trained)]
-    page = environment.get_template("report.html.j2").render(
+    page = pages.get_template("report.html.j2").render(
         title=title,
         sentence=statements.what_was_run(results, plan),
         finished=max(c.record.provenance.finished for c in results),

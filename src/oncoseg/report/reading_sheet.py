@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from oncoseg.errors import InputError
 from oncoseg.files import require_writable, write_text, written_whole
 from oncoseg.io.sr_writer import Finding
 from oncoseg.io.structures import RESEARCH_USE
+from oncoseg.report.pages import environment
 from oncoseg.volume import Volume
 
 #: Lowest and highest HU that are shown: soft tissue, and lung.
@@ -205,15 +205,18 @@ def _draw_axes(axes: Axes, finding: Finding, sheet: Sheet) -> None:
 
 
 def _html(sheet: Sheet) -> str:
-    environment = Environment(loader=PackageLoader("oncoseg.report"), autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("reading_sheet.html.j2").render(
-        research_use=RESEARCH_USE,
-        series=sheet.series,
-        columns=_COLUMNS,
-        rows=rows(sheet),
-        notes=_notes(sheet),
-        picture=_png(sheet) if sheet.findings else None,
-        made_by=" ".join(_wrapped(sheet.made_by)),
+    return (
+        environment()
+        .get_template("reading_sheet.html.j2")
+        .render(
+            research_use=RESEARCH_USE,
+            series=sheet.series,
+            columns=_COLUMNS,
+            rows=rows(sheet),
+            notes=_notes(sheet),
+            picture=_png(sheet) if sheet.findings else None,
+            made_by=" ".join(_wrapped(sheet.made_by)),
+        )
     )
 
 

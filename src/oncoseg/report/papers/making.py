@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from oncoseg.errors import InputError
 from oncoseg.experiments.local import RunSummary
 from oncoseg.experiments.matrix import Cell, cell_text
@@ -16,6 +14,7 @@ from oncoseg.experiments.planning import Planned
 from oncoseg.experiments.reproducing import Gathered, Scale
 from oncoseg.experiments.store import CellResult, is_finished, read_cell
 from oncoseg.files import write_text
+from oncoseg.report.pages import environment
 from oncoseg.report.papers.filling import NEVER, Ran
 from oncoseg.report.papers.layout import Layout
 from oncoseg.report.papers.writing import write_figure, write_table
@@ -73,21 +72,18 @@ def make_all(
 
 def write_index(made: Sequence[Made], scale: Scale, *, out: Path, told: Sequence[str] = ()) -> Path:
     """`index.html` of a reproduction: what was made, where it lies, what was not and why."""
-    environment = Environment(
-        loader=PackageLoader("oncoseg.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     listed = [(one, [(f.suffix[1:], f.relative_to(out).as_posix()) for f in one.files]) for one in made]
-    text = environment.get_template("paper_index.html.j2").render(
-        paper=made[0].layout.paper if made else "",
-        scale=scale,
-        never=NEVER if scale == "smoke" else "",
-        listed=listed,
-        told=told,
-        report=(out / "report.html").exists(),
+    text = (
+        environment()
+        .get_template("paper_index.html.j2")
+        .render(
+            paper=made[0].layout.paper if made else "",
+            scale=scale,
+            never=NEVER if scale == "smoke" else "",
+            listed=listed,
+            told=told,
+            report=(out / "report.html").exists(),
+        )
     )
     write_text(out / "index.html", text)
     return out / "index.html"

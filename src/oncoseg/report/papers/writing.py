@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from oncoseg.errors import InputError
 from oncoseg.experiments.reproducing import Scale
 from oncoseg.files import write_text
 from oncoseg.report.drawing import choices_of, draw, save
+from oncoseg.report.pages import environment
 from oncoseg.report.papers.filling import NEVER, Derived, FilledTable, Ran, fill_layout
 from oncoseg.report.papers.grid import grid_of, number, numbered_reasons, scored_by
 from oncoseg.report.papers.latex import as_latex
@@ -75,26 +74,23 @@ def _where_data_lie(layout: Layout, ran: Sequence[Ran]) -> dict[str, Any]:
 def _page(table: FilledTable, told: Sequence[str], others: Sequence[str]) -> str:
     grid = grid_of(table)
     flags = dict.fromkeys(flag for flags in grid.flags for flag in flags)
-    environment = Environment(
-        loader=PackageLoader("oncoseg.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("paper_table.html.j2").render(
-        layout=table.layout,
-        scale=table.scale,
-        never=NEVER if NEVER in table.notes else "",
-        grid=grid,
-        levels=len(grid.columns[0].heads) if grid.columns else 0,
-        marks={flag: place for place, flag in enumerate(flags, start=1)},
-        notes=[note for note in table.notes if note != NEVER],
-        derived=[_derived(line) for line in table.derived],
-        told=told,
-        scored=scored_by(table),
-        reasons=numbered_reasons(grid),
-        others=others,
+    return (
+        environment()
+        .get_template("paper_table.html.j2")
+        .render(
+            layout=table.layout,
+            scale=table.scale,
+            never=NEVER if NEVER in table.notes else "",
+            grid=grid,
+            levels=len(grid.columns[0].heads) if grid.columns else 0,
+            marks={flag: place for place, flag in enumerate(flags, start=1)},
+            notes=[note for note in table.notes if note != NEVER],
+            derived=[_derived(line) for line in table.derived],
+            told=told,
+            scored=scored_by(table),
+            reasons=numbered_reasons(grid),
+            others=others,
+        )
     )
 
 
