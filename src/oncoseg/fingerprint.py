@@ -18,7 +18,8 @@ def fingerprint(root: Path, files: Iterable[Path], about: Any = None) -> str:
     """Hex SHA-256 over the names (relative to `root`) and contents of files.
 
     Hashes are remembered in the user's cache folder and taken from there while a file's size and
-    time of change stay the same, so a data set of many gigabytes is read once.
+    time of change stay the same, so a data set of many gigabytes is read once. Names of files, which may be those of
+    patients, are remembered as hashes too.
 
     Args:
         root: folder the names are relative to; it does not enter the hash, so data may be moved.
@@ -29,15 +30,17 @@ def fingerprint(root: Path, files: Iterable[Path], about: Any = None) -> str:
     memory = cache_folder() / "fingerprints" / f"{place[:32]}.json"
     known = _recall(memory)
     found: dict[str, list[Any]] = {}
+    names: dict[str, str] = {}
     for file in sorted(set(files)):
         stat = file.stat() if file.is_file() else None
-        name = file.relative_to(root).as_posix()
+        name = hashlib.sha256(f"{place}/{file.relative_to(root).as_posix()}".encode()).hexdigest()
+        names[name] = file.relative_to(root).as_posix()
         state = [stat.st_size, stat.st_mtime_ns] if stat else [None, None]
         same = name in known and known[name][:2] == state
         found[name] = known[name] if same else [*state, sha256(file) if stat else None]
     if any(known.get(name) != entry for name, entry in found.items()):
         _remember(memory, {**known, **found})
-    return content_key({"files": {name: entry[2] for name, entry in found.items()}, "about": about})
+    return content_key({"files": {names[name]: entry[2] for name, entry in found.items()}, "about": about})
 
 
 def weights_fingerprint(weights: Path) -> str:

@@ -16,6 +16,7 @@ from oncoseg.cli import (
     cost,
     data,
     degrade,
+    deidentify,
     demo,
     evaluate,
     export,
@@ -62,6 +63,7 @@ app.command("convert", rich_help_panel=_WORK)(convert.convert)
 app.command("export", rich_help_panel=_WORK)(export.export)
 app.command("lungs", rich_help_panel=_WORK)(lungs.lungs)
 app.add_typer(data.app, name="data", rich_help_panel=_WORK)
+app.command("deidentify", rich_help_panel=_WORK)(deidentify.deidentify)
 app.command("train", rich_help_panel=_COMPARE)(train.train)
 app.command("bench", rich_help_panel=_COMPARE)(bench.bench)
 app.command("degrade", rich_help_panel=_COMPARE)(degrade.degrade)

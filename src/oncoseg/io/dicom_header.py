@@ -41,6 +41,9 @@ UNREADABLE = (
     zlib.error,
 )
 
+# What pydicom warns of while it reads quotes values, and those may be names: damage that matters is refused here.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
 PIXELS = 0x7FE00010
 #: Names that exporters give to DICOM files: `1-001.dcm`, `IM0001`, a UID.
 _NAMED_LIKE_DICOM = re.compile(r"[^.].*\.(dcm|ima|dicom|\d+)|[^.]+", re.IGNORECASE)
