@@ -22,8 +22,11 @@ from oncoseg.cli import (
     export,
     fetch,
     figure,
+    listen,
     lungs,
     predict,
+    pull,
+    push,
     report,
     reproduce,
     shelves,
@@ -62,6 +65,9 @@ app.command("evaluate", rich_help_panel=_WORK)(evaluate.evaluate)
 app.command("convert", rich_help_panel=_WORK)(convert.convert)
 app.command("export", rich_help_panel=_WORK)(export.export)
 app.command("lungs", rich_help_panel=_WORK)(lungs.lungs)
+app.command("pull", rich_help_panel=_WORK)(pull.pull)
+app.command("push", rich_help_panel=_WORK)(push.push)
+app.command("listen", rich_help_panel=_WORK)(listen.listen)
 app.add_typer(data.app, name="data", rich_help_panel=_WORK)
 app.command("deidentify", rich_help_panel=_WORK)(deidentify.deidentify)
 app.command("train", rich_help_panel=_COMPARE)(train.train)

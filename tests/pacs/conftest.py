@@ -1,0 +1,175 @@
+"""A real Orthanc with its DICOMweb plugin on loopback, and small series to send to it."""
+
+import importlib.util
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.uid import CTImageStorage, generate_uid
+
+from oncoseg.pacs.retry import Patience
+from oncoseg.volume import Volume
+
+_PLUGINS = ("/usr/share/orthanc/plugins", "/usr/local/share/orthanc/plugins", "/usr/lib/orthanc")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Orthanc:
+    """Started, killed and started again on the same folder."""
+
+    def __init__(self, program: str, plugin: Path, folder: Path) -> None:
+        self.program, self.folder = program, folder
+        self.http, self.dicom, self.listener = free_port(), free_port(), free_port()
+        folder.mkdir(parents=True)
+        self.settings = folder / "orthanc.json"
+        self.settings.write_text(
+            json.dumps(
+                {
+                    "Name": "test",
+                    "HttpPort": self.http,
+                    "DicomPort": self.dicom,
+                    "DicomAet": "ORTHANC",
+                    "RemoteAccessAllowed": False,
+                    "AuthenticationEnabled": False,
+                    "SslEnabled": False,
+                    "StorageDirectory": str(folder / "storage"),
+                    "IndexDirectory": str(folder / "storage"),
+                    "Plugins": [str(plugin)],
+                    "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": True, "Ssl": False},
+                    "DicomModalities": {"oncoseg": ["ONCOSEG", "127.0.0.1", self.listener]},
+                    "DicomCheckCalledAet": False,
+                    "DicomAlwaysAllowStore": True,
+                }
+            )
+        )
+        self.process: subprocess.Popen | None = None
+        self.start()
+
+    def start(self) -> None:
+        log = (self.folder / "log.txt").open("ab")
+        self.process = subprocess.Popen([self.program, str(self.settings)], stdout=log, stderr=log, cwd=self.folder)
+        for _ in range(300):
+            try:
+                self.ask("system")
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError((self.folder / "log.txt").read_text()[-2000:])
+
+    def kill(self) -> None:
+        """As a power cut does: SIGKILL."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def ask(self, path: str, **body):
+        data = json.dumps(body).encode() if body else None
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/{path}", data=data, timeout=30) as answer:
+            return json.load(answer)
+
+    @property
+    def web(self) -> str:
+        return f"http://127.0.0.1:{self.http}/dicom-web"
+
+    @property
+    def dimse(self) -> str:
+        return f"ORTHANC@127.0.0.1:{self.dicom}"
+
+    def peer(self, protocol: str) -> str:
+        return self.web if protocol == "dicomweb" else self.dimse
+
+    def holds(self) -> list[str]:
+        """SOPInstanceUID of every object."""
+        found = self.ask("instances?expand&limit=100000&since=0")
+        return sorted(item["MainDicomTags"]["SOPInstanceUID"] for item in found)
+
+    def arrivals(self) -> int:
+        """How often an object came that was new to it."""
+        changes, seen = self.ask("changes?limit=100000"), 0
+        seen += sum(change["ChangeType"] == "NewInstance" for change in changes["Changes"])
+        return seen
+
+
+def _found() -> tuple[str, Path]:
+    program = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    plugins = [Path(place) / "libOrthancDicomWeb.so" for place in _PLUGINS]
+    plugin = next((p for p in plugins if p.exists()), None)
+    if program is None or plugin is None:
+        pytest.skip("needs Orthanc with its DICOMweb plugin: apt-get install orthanc orthanc-dicomweb")
+    return program, plugin
+
+
+@pytest.fixture
+def orthanc(tmp_path):
+    """An empty archive of its own."""
+    made = Orthanc(*_found(), tmp_path / "orthanc")
+    yield made
+    if made.process.poll() is None:
+        made.kill()
+
+
+@pytest.fixture(scope="session")
+def mock():
+    """The module tests/mock_dicom.py (tests are no package, so it cannot be imported by name)."""
+    spec = importlib.util.spec_from_file_location("mock_dicom", Path(__file__).parents[1] / "mock_dicom.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def content(mock):
+    """A DICOM file in memory, of the given tags."""
+
+    def write(**tags) -> bytes:
+        made, written = mock.dataset(CTImageStorage, "CT"), io.BytesIO()
+        for keyword, value in tags.items():
+            setattr(made, keyword, value)
+        made.save_as(written, enforce_file_format=True)
+        return written.getvalue()
+
+    return write
+
+
+@pytest.fixture(params=["dicomweb", "dimse"])
+def protocol(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def patience() -> Patience:
+    """Does not wait long."""
+    return Patience(attempts=4, first_s=0.05)
+
+
+def phantom(slices: int = 8, rows: int = 32) -> Volume:
+    voxels = np.full((slices, rows, rows), -800, np.int16)
+    voxels[slices // 3 : slices // 3 + 2, 10:20, 12:22] = 40
+    return Volume.from_spacing(voxels, (3.0, 1.0, 1.0))
+
+
+@pytest.fixture
+def ct(mock, tmp_path):
+    """Write a CT series with identifiers of its own; returns its folder."""
+    numbers = iter(range(100))
+
+    def write(slices: int = 8, **tags) -> Path:
+        folder = tmp_path / f"ct{next(numbers)}"
+        own = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid(), **tags}
+        mock.write_ct(folder, phantom(slices), **own)
+        return folder
+
+    return write
