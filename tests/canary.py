@@ -41,7 +41,7 @@ ROOT = "1.2.826.0.1.7777777"
 
 
 def plant(dataset: Dataset) -> list[str]:
-    """Put marked texts into the listed attributes, private ones, the preamble and sequences; returns the listed ones."""
+    """Put marked texts into listed and private attributes, the preamble and sequences; returns those of the list."""
     planted = []
     for number, keyword in enumerate(TEXTS):
         text = f"{MARK}{number:03d}"

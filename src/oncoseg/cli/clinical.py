@@ -13,8 +13,11 @@ from oncoseg.errors import InputError
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation
+    from pydicom.dataset import Dataset
 
     from oncoseg.io.contours import Shaping
+    from oncoseg.io.deidentified import Deidentifying
+    from oncoseg.io.dicom import Series
     from oncoseg.io.dicom_reference import Reference
     from oncoseg.io.rtstruct_writer import WrittenRoi
     from oncoseg.io.structures import MadeBy, Structure
@@ -60,6 +63,7 @@ class Choices:
         site: body site, None when unknown.
         label_map: write the SEG as a label map.
         allow_empty: write structures without a voxel.
+        key: file of `oncoseg deidentify --key`: the objects are de-identified by it, to go with images that are.
     """
 
     add_to: Path | None = None
@@ -67,9 +71,12 @@ class Choices:
     site: str | None = None
     label_map: bool = False
     allow_empty: bool = False
+    key: Path | None = None
 
 
-def open_for(targets: Targets, image: Path, *, alone: bool, given: Sequence[Path] = ()) -> Reference | None:
+def open_for(
+    targets: Targets, image: Path, *, alone: bool, given: Sequence[Path] = (), series: Series | None = None
+) -> Reference | None:
     """The series that clinical files are written for; None when none is asked for.
 
     Args:
@@ -77,6 +84,7 @@ def open_for(targets: Targets, image: Path, *, alone: bool, given: Sequence[Path
         image: the image that a model looks at.
         alone: whether the model says the tumour alone.
         given: further files that nothing may be written over.
+        series: the one of several that was chosen already.
 
     Raises:
         InputError: when the image is not DICOM, `alone` is not true, or a file cannot be written.
@@ -89,7 +97,7 @@ def open_for(targets: Targets, image: Path, *, alone: bool, given: Sequence[Path
         raise InputError(f"{image} is not DICOM: RTSTRUCT, SEG and reports need the DICOM series as IMAGE.")
     from oncoseg.io.dicom_reference import open_reference
 
-    reference = open_reference(image)
+    reference = open_reference(image, chosen=series)
     targets.require_writable([*given, *reference.files])
     return reference
 
@@ -134,16 +142,17 @@ def write_clinical(
     Raises:
         InputError: for an empty structure without `allow_empty`, measurements without a tumour, and as the writers.
     """
-    from oncoseg.io.together import saving, written_together
+    from oncoseg.io.together import written_together
 
     _require_voxels(structures, choices)
+    how = _deidentifying(choices.key)
     writers: dict[Path, Writer] = {}
     rois: list[WrittenRoi] = []
     if targets.rtstruct is not None:
         from oncoseg.io.rtstruct_writer import rtstruct
 
         made, rois = rtstruct(structures, reference, made_by, add_to=choices.add_to, shaping=choices.shaping)
-        writers[targets.rtstruct] = saving(made)
+        writers[targets.rtstruct] = _saving(made, how)
     segmented = None
     if targets.seg is not None:
         from oncoseg.io.seg_writer import Kind, segmentation
@@ -151,13 +160,32 @@ def write_clinical(
         fractional = any(s.probability is not None for s in structures)
         kind: Kind = "LABELMAP" if choices.label_map else "FRACTIONAL" if fractional else "BINARY"
         segmented = segmentation(structures, reference, made_by, kind=kind, where=choices.site)
-        writers[targets.seg] = saving(segmented)
+        writers[targets.seg] = _saving(segmented, how)
     if targets.sr is not None or targets.sheet is not None:
-        writers |= _measured(structures, reference, made_by, targets=targets, site=choices.site, segmented=segmented)
+        writers |= _measured(
+            structures, reference, made_by, targets=targets, site=choices.site, segmented=segmented, how=how
+        )
     written_together(writers)
     for path in writers:
         say(f"wrote {path}")
     _tell(structures, rois)
+
+
+def _deidentifying(key: Path | None) -> Deidentifying | None:
+    if key is None:
+        return None
+    from oncoseg.io.deidentified import Deidentifying
+    from oncoseg.io.pseudonyms import read_key
+
+    return Deidentifying(read_key(key))
+
+
+def _saving(made: Dataset, how: Deidentifying | None) -> Writer:
+    """What writes an object, as it is or de-identified; it is not changed itself, since others refer to it."""
+    from oncoseg.io.deidentified import deidentified_copy
+    from oncoseg.io.together import saving
+
+    return saving(made if how is None else deidentified_copy(made, how))
 
 
 def _require_voxels(structures: Sequence[Structure], choices: Choices) -> None:
@@ -177,10 +205,10 @@ def _measured(
     targets: Targets,
     site: str | None,
     segmented: Segmentation | None,
+    how: Deidentifying | None,
 ) -> dict[Path, Writer]:
     """The report and the sheet on the lesions of every GTV."""
     from oncoseg.io.sr_writer import Finding, structured_report
-    from oncoseg.io.together import saving
     from oncoseg.measurements import measure
 
     tumours = [s for s in structures if s.kind == "GTV"]
@@ -192,12 +220,13 @@ def _measured(
     writers: dict[Path, Writer] = {}
     if targets.sr is not None:
         report = structured_report(findings, reference, made_by, where=site, segmented=segmented)
-        writers[targets.sr] = saving(report)
+        writers[targets.sr] = _saving(report, how)
     if targets.sheet is not None:
         from oncoseg.report.reading_sheet import Sheet, write_sheet
 
         masks = {s.name: s.mask for s in tumours}
-        sheet = Sheet(image, masks, findings, reference.series.uid, made_by.sentence, site)
+        uid = reference.series.uid if how is None else how.pseudonyms.uid(reference.series.uid)
+        sheet = Sheet(image, masks, findings, uid, made_by.sentence, site)
         writers[targets.sheet] = lambda path: write_sheet(path, sheet)
     for finding in findings:
         lesion = finding.lesion

@@ -46,6 +46,10 @@ def export(
         bool, typer.Option("--label-map", help="SEG as a label map: smaller, few readers know it.")
     ] = False,
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Write structures without a voxel.")] = False,
+    deidentified: Annotated[
+        Path | None,
+        typer.Option(help="Key of oncoseg deidentify: the files are de-identified by it."),
+    ] = None,
 ) -> None:
     """Write a mask for the clinic: contours, segments, measurements. Research use; always UNAPPROVED.
 
@@ -69,7 +73,7 @@ def export(
     targets.require_writable([*given, *image.files])
     volume = onto_grid(drawn, image.grid, f"the mask {mask} and the series in {reference}")
     structures = _structures(volume, _wanted(roi or []), kind, threshold=threshold, source=mask)
-    choices = Choices(add_to, Shaping(smooth, thin), site, label_map, allow_empty)
+    choices = Choices(add_to, Shaping(smooth, thin), site, label_map, allow_empty, deidentified)
     write_clinical(
         structures, image, _made_by(model, weights, prompts, manual=manual), targets=targets, choices=choices
     )

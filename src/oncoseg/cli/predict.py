@@ -12,6 +12,7 @@ from oncoseg.cli.show import in_mm, say
 
 if TYPE_CHECKING:
     from oncoseg.contracts import Model
+    from oncoseg.io.dicom import Series
     from oncoseg.prompt import Prompt
     from oncoseg.volume import Volume
 
@@ -60,19 +61,28 @@ def predict(
     sheet: Annotated[Path | None, typer.Option(help="Write a reading sheet too: .pdf or .html.")] = None,
     roi: Annotated[str, typer.Option(help="Name of the ROI in these.")] = "GTV",
     site: Annotated[str | None, typer.Option(help="Body site that is coded in these: lung, liver ...")] = None,
+    series: Annotated[
+        str | None, typer.Option(help="Of several DICOM series in IMAGE: best (said which and why), or a series UID.")
+    ] = None,
+    deidentified: Annotated[
+        Path | None,
+        typer.Option(help="Key of oncoseg deidentify: RTSTRUCT, SEG, reports and sheet are de-identified by it."),
+    ] = None,
 ) -> None:
     """Segment the tumour on one image. A reference is never needed; prompts come from you."""
     from oncoseg.cli.clinical import Targets, open_for
     from oncoseg.cli.settings import open_model
     from oncoseg.config import parse_settings
+    from oncoseg.io.dicom import read_series
     from oncoseg.io.images import read_image, require_writable, write_volume
     from oncoseg.score import ledger_of
 
     require_writable(out)
     targets = Targets(rtstruct, seg, sr, sheet)
-    series = open_for(targets, image, alone=not labels, given=[out])
+    picked = _picked(image, series)
+    opened = open_for(targets, image, alone=not labels, given=[out], series=picked)
     chosen = open_model(model, weights, parse_settings(settings or []), trained=True)
-    volume = read_image(image)
+    volume = read_image(image) if picked is None else read_series(picked)
     given = [*_typed(box or [], click or [], scribble or [], mm=mm, image=volume), *_masks(mask or [], volume)]
     given += _from_file(prompts, volume)
     given += _simulated(reference, prompt, label, seed, volume, image)
@@ -86,15 +96,30 @@ def predict(
     _tell(chosen)
     millilitres = float((probability.voxels > threshold).sum()) * volume.voxel_volume_mm3 / 1000
     say(f"wrote {out}: {millilitres:.2f} mL above probability {threshold:g}")
-    if series is not None:
+    if opened is not None:
         from oncoseg.cli.clinical import Choices, made_by_model, write_clinical
         from oncoseg.io.structures import Structure
 
         inside = probability.with_voxels(probability.voxels > threshold)
         tumour = Structure(roi, inside, "GTV", probability if probabilities else None)
         made_by = made_by_model(chosen.info.full_name, model, weights, given)
-        choices = Choices(site=site, allow_empty=True)
-        write_clinical([tumour], series, made_by, targets=targets, choices=choices)
+        choices = Choices(site=site, allow_empty=True, key=deidentified)
+        write_clinical([tumour], opened, made_by, targets=targets, choices=choices)
+
+
+def _picked(image: Path, wanted: str | None) -> Series | None:
+    """The series of a folder that is asked for; None when nothing is."""
+    if wanted is None:
+        return None
+    from oncoseg.errors import InputError
+    from oncoseg.io.dicom import find_series
+    from oncoseg.io.series_choice import pick_series
+
+    if not image.is_dir():
+        raise InputError(f"--series chooses among the DICOM series of a folder; {image} is none.")
+    picked, reason = pick_series(find_series(image), image, wanted)
+    say(f"{reason}: series {picked.uid}")
+    return picked
 
 
 def _tell(model: Model) -> None:

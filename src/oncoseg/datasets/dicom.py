@@ -31,6 +31,9 @@ class DicomOptions:
         tumour: patterns for the tumour's ROI, without regard to case; the first that fits decides.
         several: what to do when it fits several ROIs: their "union", or the "first".
         rois: further ROI names to keep -> patterns for their names in the files.
+        series: "all" image series of a study are cases, or its "best" one; which and why is among the case's notes.
+        key: file of `oncoseg deidentify --key`: cases are named by it and messages hold no name, path or description
+            of the files. Without it cases are named by PatientID.
     """
 
     root: Path
@@ -38,6 +41,8 @@ class DicomOptions:
     tumour: tuple[str, ...] = (r"^gtv[ _-]*1$", r"^gtv", r"tumou?r|lesion|nodule|neoplasm")
     several: Literal["union", "first"] = "union"
     rois: dict[str, list[str]] = field(default_factory=dict)
+    series: Literal["all", "best"] = "all"
+    key: Path | None = None
 
 
 def build(**options: Any) -> StudyDataset:
@@ -48,6 +53,6 @@ def build(**options: Any) -> StudyDataset:
         ConfigError: for a wrong option.
     """
     chosen = fill(DicomOptions, options, "data set dicom")
-    return StudyDataset(
-        INFO, chosen.root, ReadingRules({TUMOUR: chosen.tumour, **chosen.rois}, chosen.prefer, chosen.several)
-    )
+    aliases = {TUMOUR: chosen.tumour, **chosen.rois}
+    rules = ReadingRules(aliases, chosen.prefer, chosen.several, series=chosen.series, key=chosen.key)
+    return StudyDataset(INFO, chosen.root, rules)

@@ -7,6 +7,7 @@ from `io.pseudonyms`, so that what refers to each other goes on doing so.
 
 from __future__ import annotations
 
+import copy
 import io
 import re
 import warnings
@@ -25,6 +26,7 @@ import oncoseg
 from oncoseg.files import write_bytes
 from oncoseg.io.dicom_header import refusing_damage
 from oncoseg.io.pseudonyms import Pseudonyms
+from oncoseg.io.structures import RESEARCH_USE
 
 #: "shift" moves a patient's dates by one number of days; "remove" empties or replaces them as the table says.
 Dates = Literal["shift", "remove"]
@@ -159,7 +161,7 @@ class _Walk:
         elif action is not None:
             self._act(dataset, tag, action)
         elif keyword in _NEEDED:
-            element.value = _REMOVED
+            element.value = RESEARCH_USE if RESEARCH_USE in str(element.value) else _REMOVED
         elif self._reveals(element):
             element.value = b"" if vr in _BYTES else ""
 
@@ -182,6 +184,13 @@ class _Walk:
         if element.VR in _DATES:
             return True
         return bool(element.VR in _SHORT_TEXT and self.secrets and self.secrets.search(_flat(element.value)))
+
+
+def deidentified_copy(dataset: Dataset, how: Deidentifying) -> Dataset:
+    """`deidentify` for an object that stays as it is, such as one that was just made."""
+    plain = Dataset(copy.deepcopy({element.tag: element for element in dataset}))
+    plain.file_meta = dataset.file_meta
+    return deidentify(plain, how)
 
 
 def deidentify_file(source: Path, target: Path, how: Deidentifying) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+import pydicom.pixels
 from numpy.typing import NDArray
 
 from oncoseg.errors import InputError
@@ -27,6 +28,10 @@ from oncoseg.volume import Volume
 IMAGE_MODALITIES = frozenset({"CT", "MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "OT"})
 #: Modalities of what is drawn on images.
 DRAWN = frozenset({"RTSTRUCT", "SEG"})
+#: Transfer syntaxes that the extra `compressed` decodes: RLE, JPEG-LS, JPEG 2000 and HTJ2K.
+_OPEN_DECODERS = frozenset(
+    "1.2.840.10008.1.2." + end for end in ("5", "4.80", "4.81", "4.90", "4.91", "4.201", "4.202", "4.203")
+)
 #: fact -> DICOM keyword; none of them identifies a person.
 _FACTS = {
     "modality": "Modality",
@@ -134,7 +139,7 @@ def _several(images: Sequence[Series], where: Path) -> str:
     reasons = "; ".join(dict.fromkeys(why(best, other) for other in others))
     return (
         f"{where} holds {len(images)} image series:\n{listed}\n"
-        "Choose one by giving the path of any one of its files instead of the folder. "
+        "Choose one by giving the path of any one of its files instead of the folder, or --series where a verb has it. "
         f"The first is likely the one to look for tumours on ({reasons}): {best.series.headers[0].path}"
     )
 
@@ -302,13 +307,32 @@ def _stored(plane: NDArray[Any], header: Header) -> NDArray[Any]:
 
 def _decode(header: Header, shape: tuple[int, int]) -> NDArray[Any]:
     """Pixels of a slice in a compressed, big-endian or deflated transfer syntax, by pydicom's decoders."""
+    _require_decoder(header)
     try:
         pixels: NDArray[Any] = pydicom.dcmread(header.path).pixel_array
     except UNREADABLE as error:
         raise InputError(
             f"{header.path}: its pixel data (transfer syntax {header.transfer_syntax}) cannot be decoded: {error}. "
-            "For compressed images install a decoder (pip install pylibjpeg[all]) or export uncompressed."
+            "Copy or export it again."
         ) from error
     if pixels.shape != shape:
         raise InputError(f"{header.path}: pixel data of shape {pixels.shape}, but Rows x Columns are {shape}.")
     return pixels
+
+
+def _require_decoder(header: Header) -> None:
+    """Raise, naming what to install, when nothing here decodes a compressed transfer syntax."""
+    syntax = pydicom.uid.UID(header.transfer_syntax)
+    if not syntax.is_transfer_syntax or syntax.is_private or not syntax.is_compressed:
+        return
+    try:
+        if pydicom.pixels.get_decoder(syntax).is_available:
+            return
+    except NotImplementedError as error:  # video, for example
+        raise InputError(f"{header.path}: images compressed as {syntax.name} are not read. Export it again.") from error
+    extra = "compressed" if syntax in _OPEN_DECODERS else "compressed-gpl"
+    licence = "" if extra == "compressed" else " (its decoder pylibjpeg-libjpeg is under the GPL, version 3)"
+    raise InputError(
+        f"{header.path} is compressed as {syntax.name} ({syntax}), which needs a decoder: "
+        f"pip install 'oncoseg[{extra}]'{licence}, or export it uncompressed."
+    )

@@ -70,12 +70,13 @@ class Reference:
         return moved
 
 
-def open_reference(path: Path, fits: Volume | None = None) -> Reference:
+def open_reference(path: Path, fits: Volume | None = None, *, chosen: Series | None = None) -> Reference:
     """The image series in a folder, or the one that a DICOM file belongs to.
 
     Args:
         path: folder or file.
         fits: a mask; of several series in a folder the one whose voxels are the mask's is taken.
+        chosen: the series, where it was chosen already.
 
     Raises:
         InputError: when there is none, or several of which not exactly one fits, when slices are missing or doubled,
@@ -83,7 +84,9 @@ def open_reference(path: Path, fits: Volume | None = None) -> Reference:
     """
     if not path.exists():
         raise InputError(f"{path} does not exist. Give the folder with the DICOM images that the mask was drawn on.")
-    series = None if fits is None or not path.is_dir() else _fitting(path, fits)
+    series = chosen
+    if series is None and fits is not None and path.is_dir():
+        series = _fitting(path, fits)
     series = series or series_at(path)
     grid = order_slices(series.headers)
     if not series.frame_of_reference:

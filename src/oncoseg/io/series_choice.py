@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from oncoseg.errors import InputError
-from oncoseg.io.dicom import Series
+from oncoseg.io.dicom import IMAGE_MODALITIES, Series, choose_image
 from oncoseg.io.dicom_grid import order_slices
 
 #: Normals within this cosine of an axis are along it.
@@ -77,6 +78,40 @@ def why(best: Candidate, other: Candidate) -> str:
     if best.slice_mm < other.slice_mm:
         return f"its slices are thinner ({best.slice_mm:.3g} instead of {other.slice_mm:.3g} mm)"
     return "its identifier alone"
+
+
+def pick_series(series: Sequence[Series], where: Path, wanted: str) -> tuple[Series, str]:
+    """The image series that is asked for among several, and why it is that one, in words.
+
+    Args:
+        series: those found, of any modality.
+        where: the folder, for messages.
+        wanted: "best" for the first of `candidates`, or a SeriesInstanceUID.
+
+    Raises:
+        InputError: when there is no image series, none with that UID, or the best one's files are no volume.
+    """
+    images = [s for s in series if s.modality in IMAGE_MODALITIES]
+    if not images:
+        return choose_image(series, where), ""  # which says what is there instead
+    if wanted != "best":
+        found = next((s for s in images if s.uid == wanted), None)
+        if found is None:
+            uids = ", ".join(s.uid for s in images)
+            raise InputError(f"{where} has no image series {wanted}. Say best, or one of: {uids}.")
+        return found, f"series {wanted} of {len(images)}, as asked for"
+    best, *others = candidates(images)
+    if best.problem:
+        raise InputError(f"None of the {len(images)} image series in {where} is a volume. {best.problem}")
+    return best.series, told(best, others)
+
+
+def told(best: Candidate, others: Sequence[Candidate]) -> str:
+    """Which series was taken and why, without any name: for notes that are kept."""
+    reasons = "; ".join(dict.fromkeys(why(best, other) for other in others)) or "it is the only one"
+    kernel = best.series.facts.get("kernel", "")
+    about = f"{best.series.modality}, {best.plane}, {best.slice_mm:.3g} mm" + (f", kernel {kernel}" if kernel else "")
+    return f"best of {1 + len(others)} series: {about}, because {reasons}"
 
 
 def _order(candidate: Candidate, longest: float) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +26,8 @@ from oncoseg.io.dicom_grid import order_slices, tilt_degrees
 from oncoseg.io.dicom_header import read_header
 from oncoseg.io.rtstruct import read_rois
 from oncoseg.io.seg import read_segments
+from oncoseg.io.series_choice import candidates, told
+from oncoseg.io.veil import Veil
 from oncoseg.volume import Volume
 
 #: ROI name here -> regular expressions for names in the files, tried in turn, without regard to case.
@@ -63,6 +65,7 @@ class Study:
         image: the series.
         drawings: in order of file name.
         problem: what is damaged or incomplete, None when its headers are in order.
+        notes: how it was chosen.
     """
 
     case: str
@@ -70,6 +73,7 @@ class Study:
     image: Series
     drawings: tuple[Drawing, ...]
     problem: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,9 @@ class ReadingRules:
         several: when the deciding pattern fits several names: their "union", or the "first" in file order.
         hu_reach: (low, high) that a CT's values must go below and above to be HU of what it shows; None skips it.
         suspects: case -> what others reported about it; noted with the case, which is decided by checks alone.
+        series: "all" image series of a study are cases, or the "best" one with a drawing, see `io.series_choice`.
+        key: file of `oncoseg deidentify --key`; cases and patients are named as it names them, and messages hold no
+            name, path or description of the files. None names them by PatientID.
     """
 
     aliases: Aliases
@@ -89,6 +96,8 @@ class ReadingRules:
     several: Literal["union", "first"] = "union"
     hu_reach: tuple[float, float] | None = None
     suspects: Mapping[str, str] = field(default_factory=dict)
+    series: Literal["all", "best"] = "all"
+    key: Path | None = None
 
 
 class StudyDataset:
@@ -102,13 +111,22 @@ class StudyDataset:
 
     def __init__(self, info: DatasetInfo, root: Path, rules: ReadingRules) -> None:
         self.info, self.root, self.rules = info, root, rules
-        studies, strays = _studies(root)
+        studies, strays, unused = _studies(root)
+        self._veil = Veil(root, studies, rules.key) if rules.key else None
+        if self._veil is not None:
+            studies, strays = self._veil.renamed(studies), self._veil.numbered(strays)
+        studies, passed_over = _best_of_each(studies, rules) if rules.series == "best" else (studies, {})
         problems = {s.case: s.problem or _without_tumour(s, rules) for s in studies}
-        self.excluded: Mapping[str, str] = {case: reason for case, reason in problems.items() if reason}
-        self.damaged: Mapping[str, str] = {s.case: s.problem for s in studies if s.problem and s.drawings} | {
-            str(path): message for path, message in strays.items()
-        }
+        reasons = {case: self._shown(reason) for case, reason in problems.items() if reason}
+        self.excluded: Mapping[str, str] = reasons | passed_over
+        self.damaged: Mapping[str, str] = {
+            s.case: self._shown(s.problem) for s in studies if s.problem and s.drawings
+        } | {str(path): self._shown(message) for path, message in strays.items()}
         self._studies = {s.case: s for s in studies if s.case not in self.excluded}
+        for file in unused:
+            _logger.warning(
+                "%s: %s refers to no image series below the folder; it is not used.", info.name, self._shown(str(file))
+            )
         for case, reason in self.excluded.items():
             _logger.warning("%s: case %s is left out: %s", info.name, case, reason)
         if not studies:
@@ -129,7 +147,16 @@ class StudyDataset:
             raise InputError(f"case {case} of {self.info.name} is left out: {self.excluded[case]}")
         if case not in self._studies:
             raise UnknownNameError(f"case of {self.info.name}", case, self._studies)
-        return read_study(self._studies[case], self.rules)
+        try:
+            return read_study(self._studies[case], self.rules)
+        except InputError as error:
+            if self._veil is None:
+                raise
+            # Without the original, whose text a traceback would show.
+            raise type(error)(self._veil.over(str(error))) from None
+
+    def _shown(self, message: str) -> str:
+        return message if self._veil is None else self._veil.over(message)
 
     def fingerprint(self) -> str:
         """Hex SHA-256 of names and contents of all files that are read."""
@@ -150,11 +177,12 @@ def find_studies(root: Path) -> list[Study]:
     return _studies(root)[0]
 
 
-def _studies(root: Path) -> tuple[list[Study], dict[Path, str]]:
-    """The studies below a folder, and what is wrong with damaged files that lie beside no image."""
+def _studies(root: Path) -> tuple[list[Study], dict[Path, str], list[Path]]:
+    """The studies below a folder, what is wrong with damaged files beside no image, and drawings of no image."""
     series, damaged = _find_readable_series(root)
     images = [s for s in series if s.modality in ("CT", "MR", "PT")]
-    drawings = [d for s in series if s.modality in ("RTSTRUCT", "SEG") for d in _drawings(s, images, damaged)]
+    found = [d for s in series if s.modality in ("RTSTRUCT", "SEG") for d in _drawings(s, images, damaged)]
+    drawings = [(drawing, uid) for drawing, uid in found if uid is not None]
     counts = Counter(s.patient for s in images)
     numbers: Counter[str] = Counter()
     studies = []
@@ -166,7 +194,8 @@ def _studies(root: Path) -> tuple[list[Study], dict[Path, str]]:
         studies.append(Study(case, image.patient or name, image, own, _problem(image, damaged)))
     folders = {file.parent for image in images for file in image.files}
     strays = {file: message for file, message in damaged.items() if file.parent not in folders}
-    return sorted(studies, key=lambda s: s.case), strays
+    unused = [drawing.path for drawing, uid in found if uid is None]
+    return sorted(studies, key=lambda s: s.case), strays, unused
 
 
 def read_study(study: Study, rules: ReadingRules) -> Case:
@@ -181,7 +210,7 @@ def read_study(study: Study, rules: ReadingRules) -> Case:
     image = read_series(study.image)
     _require_hu(study, image, rules)
     chosen = {roi: names for roi in rules.aliases if (names := _matching(drawing.names, rules.aliases[roi]))}
-    notes = []
+    notes = list(study.notes)
     if len(chosen[TUMOUR]) > 1:
         notes.append(f"tumour: {rules.several} of {', '.join(chosen[TUMOUR])}")
     if study.case in rules.suspects:
@@ -192,7 +221,7 @@ def read_study(study: Study, rules: ReadingRules) -> Case:
     read = _read_masks(drawing, study.image, image, [name for names in taken.values() for name in names])
     masks = {}
     for roi, names in taken.items():
-        if drawn := [read[name] for name in names if name in read]:
+        if drawn := [mask for name in names for mask in _called(name, read, drawing.names)]:
             masks[roi] = _union(drawn)
     if TUMOUR not in masks or not masks[TUMOUR].voxels.any():
         raise InputError(f"{drawing.path}: {', '.join(taken[TUMOUR])} holds no voxel of the image.")
@@ -218,8 +247,10 @@ def _find_readable_series(root: Path) -> tuple[list[Series], dict[Path, str]]:
     return group_series(readable), damaged
 
 
-def _drawings(series: Series, images: Sequence[Series], damaged: dict[Path, str]) -> Iterator[tuple[Drawing, str]]:
-    """Each file of a series of drawings with the UID of the image it belongs to; damaged ones are added to those."""
+def _drawings(
+    series: Series, images: Sequence[Series], damaged: dict[Path, str]
+) -> Iterator[tuple[Drawing, str | None]]:
+    """Each file of a series of drawings with the UID of the image it belongs to, if any; adds to those damaged."""
     known = {s.uid for s in images}
     same_study = [s.uid for s in images if (s.patient, s.study) == (series.patient, series.study)]
     for path in series.files:
@@ -229,10 +260,7 @@ def _drawings(series: Series, images: Sequence[Series], damaged: dict[Path, str]
             damaged[path] = str(error)
             continue
         owners = [uid for uid in drawing.series if uid in known] or same_study
-        if len(owners) == 1:
-            yield drawing, owners[0]
-        else:
-            _logger.warning("%s refers to no image series below the folder; it is not used.", path)
+        yield drawing, owners[0] if len(owners) == 1 else None
 
 
 def _read_head(path: Path, modality: str) -> Drawing:
@@ -319,6 +347,33 @@ def _read_masks(drawing: Drawing, series: Series, image: Volume, names: Sequence
         return {name: mask for name, mask in read_segments(drawing.path, image).items() if name in names}
     pattern = f"^(?:{'|'.join(re.escape(name) for name in names)})$"
     return read_rois(drawing.path, image, pattern=pattern, frame_of_reference=series.frame_of_reference or None)
+
+
+def _called(name: str, read: Mapping[str, Volume], names: Sequence[str]) -> list[Volume]:
+    """The masks of one name: several ROIs may have the same, which the reader numbers."""
+    numbered = re.compile(re.escape(name) + r" \(\d+\)")
+    repeated = names.count(name) > 1
+    return [m for key, m in read.items() if key == name or (repeated and numbered.fullmatch(key))]
+
+
+def _best_of_each(studies: Sequence[Study], rules: ReadingRules) -> tuple[list[Study], dict[str, str]]:
+    """The best image series of every study, before others one with a tumour, and why the others are passed over."""
+    groups: dict[tuple[str, str], list[Study]] = {}
+    for study in studies:
+        groups.setdefault((study.patient, study.image.study), []).append(study)
+    taken: list[Study] = []
+    passed_over: dict[str, str] = {}
+    for group in groups.values():
+        drawn = [s for s in group if _chosen_drawing(s, rules) is not None] or group
+        best, *others = candidates([s.image for s in drawn])
+        chosen = next(s for s in drawn if s.image is best.series)
+        if len(group) > 1:
+            about = told(best, others)
+            nothing = f"; {len(group) - len(drawn)} have no tumour drawn on them" if len(drawn) < len(group) else ""
+            chosen = replace(chosen, notes=(f"{about}{nothing}",))
+            passed_over |= {s.case: f"series = best takes {chosen.case}, {about}" for s in group if s is not chosen}
+        taken.append(chosen)
+    return sorted(taken, key=lambda s: s.case), passed_over
 
 
 def _union(masks: Sequence[Volume]) -> Volume:
