@@ -42,6 +42,7 @@ UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 ENCODINGS = tuple(uid for uid in AllTransferSyntaxes if not uid.is_deflated and "JPIP" not in uid.name)
 #: Presentation contexts that one association holds (PS3.8 9.3.2.2).
 _CONTEXTS = 128
+_NOT_TAKEN = "the archive does not take this kind of object in this encoding"
 _PENDING, _TRANSIENT = (0xFF00, 0xFF01), range(0xA700, 0xA800)
 #: Out of resources; 0xA702, where not one object could be sent, is no such thing.
 _BUSY = (0xA700, 0xA701)
@@ -137,15 +138,18 @@ class DimseArchive:
         """As `Archive.store`: one association for as many kinds of objects as it can hold."""
         for part in _by_contexts(files):
             kinds = dict.fromkeys((file.instance.sop_class, file.transfer_syntax) for file in part)
-            with self._associated([_context(*kind) for kind in kinds]) as association:
-                for file in part:
-                    yield file, self._store_one(association, file)
+            try:
+                with self._associated([_context(*kind) for kind in kinds]) as association:
+                    for file in part:
+                        yield file, self._store_one(association, file)
+            except _NotOfferedError:
+                yield from ((file, _NOT_TAKEN) for file in part)
 
     def _store_one(self, association: Association, file: Outgoing) -> str:
         try:
             status = association.send_c_store(pydicom.dcmread(file.path))
         except ValueError:
-            return "the archive does not take this kind of object in this encoding"
+            return _NOT_TAKEN
         except RuntimeError as error:
             raise TransientError("the association ended") from error
         if "Status" not in status:
@@ -181,7 +185,7 @@ class DimseArchive:
         roles: Sequence[Any] = (),
         handlers: Sequence[Any] = (),
     ) -> Iterator[Association]:
-        """An association in which the first context was accepted; released at the end, aborted after an error."""
+        """An association in which some context was accepted, C-GET where it is asked for; released at the end."""
         association = entity(self._title).associate(
             self._peer.host,
             self._peer.port,
@@ -195,11 +199,10 @@ class DimseArchive:
         if not association.is_established:
             raise self._why_not(association)
         try:
-            if contexts[0].abstract_syntax in (FindModel, GetModel) and not any(
-                c.abstract_syntax == contexts[0].abstract_syntax for c in association.accepted_contexts
+            if contexts[0].abstract_syntax == GetModel and not any(
+                c.abstract_syntax == GetModel for c in association.accepted_contexts
             ):
-                service = "C-FIND" if contexts[0].abstract_syntax == FindModel else "C-GET"
-                raise _NotOfferedError(f"it does not offer {service} to {self._title}")
+                raise _NotOfferedError(f"it does not offer C-GET to {self._title}")
             yield association
         finally:
             if association.is_established:
@@ -213,6 +216,8 @@ class DimseArchive:
             return RefusedError(
                 f"it rejects the association: it must know our title {self._title} (--aet) and be called by its own"
             )
+        if association.rejected_contexts:
+            return _NotOfferedError(f"it offers nothing of what is needed to {self._title}")
         if self._tls is not None:
             return TransientError("no connection, or one of the certificates is not trusted (--ca, --certificate)")
         return TransientError("no connection")

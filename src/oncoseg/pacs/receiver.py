@@ -7,12 +7,13 @@ import socket
 import ssl
 import threading
 import time
+from socketserver import TCPServer
 from typing import Any
 
 from pynetdicom import evt
 from pynetdicom.presentation import AllStoragePresentationContexts, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
-from pynetdicom.transport import AssociationSocket, RequestHandler
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from oncoseg.errors import InputError
 from oncoseg.pacs.archive import RefusedError
@@ -93,6 +94,7 @@ class Receiver:
                 contexts=[*contexts, build_context(Verification)],
                 ssl_context=self._tls,
                 evt_handlers=[(evt.EVT_C_STORE, self._stored), (evt.EVT_C_ECHO, lambda event: _SUCCESS)],
+                server_class=ThreadedAssociationServer,
                 request_handler=_BoundedHandler,
             )
         except (OSError, socket.gaierror) as error:
@@ -105,7 +107,8 @@ class Receiver:
         if self._server is not None:
             for association in self._server.active_associations:
                 association.abort()
-            self._server.shutdown()
+            # The server's own method wants to be on a list that only `AE.start_server` keeps.
+            TCPServer.shutdown(self._server)
             self._server.server_close()
 
     def last(self, study: str) -> float | None:
