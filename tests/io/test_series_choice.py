@@ -4,7 +4,7 @@ import pytest
 from oncoseg.errors import InputError
 from oncoseg.io.dicom import choose_image, find_series
 from oncoseg.io.dicom_grid import tilt_degrees
-from oncoseg.io.series_choice import candidates, kernel_of, why
+from oncoseg.io.series_choice import candidates, kernel_of, pick_series, why
 from oncoseg.volume import Volume
 
 
@@ -99,3 +99,30 @@ def test_the_tilt_of_a_gantry_is_measured(degrees):
     affine[:3, :3] = [[0, 0, 0.9], [0, 0.9 * np.cos(turn), 0], [3.0, 0.9 * np.sin(turn), 0]]
     tilt = tilt_degrees(Volume(np.zeros((3, 4, 5)), affine))
     assert tilt == pytest.approx(degrees if degrees > 0.1 else 0.0)
+
+
+def test_picks_the_best_and_says_why_without_a_name(folder_of, tmp_path):
+    series = folder_of(
+        jane_doe_lung=(60, 1.0, "axial", {"ConvolutionKernel": "B70f"}),
+        jane_doe=(20, 3.0, "axial", {"ConvolutionKernel": "B30f"}),
+    )
+    picked, reason = pick_series(series, tmp_path, "best")
+    assert picked.description == "jane_doe"
+    assert reason == "best of 2 series: CT, axial, 3 mm, kernel B30f, because its kernel is soft"
+
+
+def test_picks_a_series_by_its_identifier_or_lists_them(folder_of, tmp_path):
+    series = folder_of(a=(4, 1.0, "axial", {}), b=(4, 2.0, "axial", {}))
+    assert pick_series(series, tmp_path, "1.2.9.1")[0].description == "b"
+    with pytest.raises(InputError, match=r"no image series 1\.5.*1\.2\.9\.0, 1\.2\.9\.1"):
+        pick_series(series, tmp_path, "1.5")
+    with pytest.raises(InputError, match="holds no DICOM image series"):
+        pick_series([], tmp_path, "best")
+
+
+def test_a_folder_without_any_volume_has_no_best_series(folder_of, tmp_path):
+    folder_of(a=(9, 1.0, "axial", {}), b=(9, 2.0, "axial", {}))
+    for name in ("a", "b"):
+        sorted((tmp_path / name).glob("*.dcm"))[1].unlink()
+    with pytest.raises(InputError, match=r"None of the 2 image series.*Missing"):
+        pick_series(find_series(tmp_path), tmp_path, "best")

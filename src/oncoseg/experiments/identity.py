@@ -117,13 +117,20 @@ def _content(spec: DatasetSpec, dataset: Dataset, split: str) -> dict[str, Any]:
     return {
         "dataset": {
             "use": spec.use,
-            "options": plain(without_places(spec.options)),
+            "options": plain(_of_dataset(spec.options)),
             "fingerprint": dataset.fingerprint(),
             "cases": list(spec.cases),
             "split": split,
         },
         "roi": spec.roi,
     }
+
+
+def _of_dataset(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a data set as they are kept: where cases are named by a key, names of folders are names too."""
+    if "key" not in options:
+        return without_places(options)
+    return {name: "not kept" if _is_place(value) else value for name, value in options.items()}
 
 
 def _record(cell: Cell) -> dict[str, str]:

@@ -162,6 +162,8 @@ class StudyDataset:
         """Hex SHA-256 of names and contents of all files that are read."""
         files = (f for s in self._studies.values() for f in (*s.image.files, *(d.path for d in s.drawings)))
         about = {"prefer": self.rules.prefer, "several": self.rules.several, "aliases": dict(self.rules.aliases)}
+        about |= {} if self.rules.series == "all" else {"series": self.rules.series}
+        about |= {} if self._veil is None else {"key": self._veil.names.mark}
         return fingerprint(self.root, files, about)
 
 
@@ -369,9 +371,11 @@ def _best_of_each(studies: Sequence[Study], rules: ReadingRules) -> tuple[list[S
         chosen = next(s for s in drawn if s.image is best.series)
         if len(group) > 1:
             about = told(best, others)
-            nothing = f"; {len(group) - len(drawn)} have no tumour drawn on them" if len(drawn) < len(group) else ""
+            nothing = f"; passed over without a tumour: {len(group) - len(drawn)}" if len(drawn) < len(group) else ""
             chosen = replace(chosen, notes=(f"{about}{nothing}",))
-            passed_over |= {s.case: f"series = best takes {chosen.case}, {about}" for s in group if s is not chosen}
+            passed_over |= {
+                s.case: f"series = best takes {chosen.case}, {about}" for s in group if s.case != chosen.case
+            }
         taken.append(chosen)
     return sorted(taken, key=lambda s: s.case), passed_over
 
