@@ -264,3 +264,56 @@ def test_a_file_that_is_no_dicom_is_said_to_be_none(image, tmp_path):
     with pytest.raises(InputError, match=r"rt\.dcm.* it is not a DICOM file") as refused:
         read_rois(tmp_path / "rt.dcm", image)
     assert "force" not in str(refused.value)
+
+
+def test_the_direction_of_a_contour_does_not_matter(image, mock, drawn):
+    outer, inner = mock.square((2, 4, 4), 3.2, image), mock.square((2, 4, 4), 1.2, image)
+    expected = drawn([outer, inner], image)
+    for turned in ([outer[::-1], inner], [outer, inner[::-1]], [inner[::-1], outer[::-1]]):
+        np.testing.assert_array_equal(drawn(turned, image), expected)
+
+
+def test_a_repeated_first_point_changes_nothing(image, mock, drawn):
+    square = mock.square((2, 4, 4), 2.2, image)
+    np.testing.assert_array_equal(drawn([np.concatenate([square, square[:1]])], image), drawn([square], image))
+
+
+def test_rois_of_one_name_are_told_apart_by_their_numbers(axial, mock, tmp_path):
+    made = mock.rtstruct({"GTV": [mock.square((1, 4, 4), 2.2, axial)], "B": [mock.square((3, 4, 4), 2.2, axial)]})
+    made.StructureSetROISequence[1].ROIName = "GTV"
+    made.save_as(tmp_path / "rt.dcm", enforce_file_format=True)
+    found = read_rois(tmp_path / "rt.dcm", axial)
+    assert list(found) == ["GTV", "GTV (2)"]
+    assert [int(np.flatnonzero(m.voxels.any(axis=(1, 2)))[0]) for m in found.values()] == [1, 3]
+
+
+#: What vendors leave out or write in their own way, and that does not matter to a mask.
+VARIANTS = {
+    "no type of contour": lambda contour, _: contour.__delattr__("ContourGeometricType"),
+    "no number of points": lambda contour, _: contour.__delattr__("NumberOfContourPoints"),
+    "old spelling of XOR": lambda contour, _: contour.__setattr__("ContourGeometricType", "CLOSEDPLANAR_XOR"),
+    "no frame in the ROI": lambda _, made: made.StructureSetROISequence[0].__delattr__("ReferencedFrameOfReferenceUID"),
+    "no frames at all": lambda _, made: made.__delattr__("ReferencedFrameOfReferenceSequence"),
+    "no name of the ROI": lambda _, made: made.StructureSetROISequence[0].__delattr__("ROIName"),
+    "ROI without contours": lambda _, made: made.StructureSetROISequence.append(_another_roi()),
+    "sixteen characters with spaces": lambda contour, _: contour.__setattr__(
+        "ContourData", [f"{float(v):.6g} " for v in contour.ContourData]
+    ),
+}
+
+
+def _another_roi():
+    roi = pydicom.Dataset()
+    roi.ROINumber, roi.ROIName = 7, "empty"
+    return roi
+
+
+@pytest.mark.parametrize("change", VARIANTS.values(), ids=VARIANTS.keys())
+def test_variants_of_vendors_give_the_same_mask(change, axial, mock, tmp_path):
+    square = mock.square((2, 4, 4), 2.2, axial)
+    expected = read_rois(mock.write_rtstruct(tmp_path / "a.dcm", {"GTV": [square]}), axial)["GTV"]
+    made = mock.rtstruct({"GTV": [square]})
+    change(made.ROIContourSequence[0].ContourSequence[0], made)
+    made.save_as(tmp_path / "b.dcm", enforce_file_format=True)
+    first, *_ = read_rois(tmp_path / "b.dcm", axial, frame_of_reference=mock.FRAME).values()
+    np.testing.assert_array_equal(first.voxels, expected.voxels)

@@ -116,3 +116,61 @@ def test_the_broken_real_segmentation_is_refused(z, shared):
     image = Volume.from_spacing(np.zeros((133, 512, 512), bool), (2.5, 0.703125, 0.703125), (-166, -171.7, z))
     with pytest.raises(InputError, match=r"nodule\.dcm references no image series.*\(0, 0, 97\.5\) mm"):
         read_segments(path, image)
+
+
+#: What other tools leave out of their segmentations; none of it is needed to place a mask.
+LEFT_OUT = [
+    "ContentLabel", "ReferencedSeriesSequence", "SegmentAlgorithmType", "SegmentAlgorithmName", "TrackingUID",
+    "DimensionIndexSequence", "DimensionOrganizationSequence", "FrameContentSequence", "DimensionIndexValues",
+    "DerivationImageSequence", "SegmentedPropertyCategoryCodeSequence", "SegmentedPropertyTypeCodeSequence",
+    "SegmentsOverlap", "MaximumFractionalValue", "FrameOfReferenceUID",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("keyword", LEFT_OUT)
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_what_masks_do_not_need_may_be_missing(keyword, kind, axial, mock, tmp_path):
+    def without(made):
+        groups = [*made.PerFrameFunctionalGroupsSequence, *made.SharedFunctionalGroupsSequence]
+        contents = [content for group in groups for content in group.get("FrameContentSequence", [])]
+        for item in (made, *made.SegmentSequence, *groups, *contents):
+            if keyword in item:
+                delattr(item, keyword)
+
+    mask = np.zeros(axial.shape, bool)
+    mask[1:3, 2:6, 3:9] = True
+    path = mock.write_seg(
+        tmp_path / "seg.dcm", mock.write_ct(tmp_path / "ct", axial), {"tumour": mask}, kind=kind, edit=without
+    )
+    np.testing.assert_array_equal(read_segments(path, axial)["tumour"].voxels, mask)
+
+
+def test_frames_of_bits_that_do_not_fill_bytes(mock, tmp_path):
+    image = Volume.from_spacing(np.zeros((5, 11, 13), np.int16), (3.0, 1.0, 1.0))
+    mask = np.random.default_rng(0).random(image.shape) > 0.5
+    path = mock.write_seg(tmp_path / "seg.dcm", mock.write_ct(tmp_path / "ct", image), {"tumour": mask})
+    np.testing.assert_array_equal(read_segments(path, image)["tumour"].voxels, mask)
+
+
+def test_places_in_every_frame_in_place_of_all_together(axial, mock, tmp_path):
+    def moved(made):
+        shared = made.SharedFunctionalGroupsSequence[0]
+        for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+            for group in made.PerFrameFunctionalGroupsSequence:
+                setattr(group, keyword, shared[keyword].value)
+            delattr(shared, keyword)
+
+    mask = np.zeros(axial.shape, bool)
+    mask[2, 2:6, 3:9] = True
+    path = mock.write_seg(tmp_path / "seg.dcm", mock.write_ct(tmp_path / "ct", axial), {"tumour": mask}, edit=moved)
+    np.testing.assert_array_equal(read_segments(path, axial)["tumour"].voxels, mask)
+
+
+def test_a_segmentation_without_places_is_refused(axial, mock, tmp_path):
+    def nowhere(made):
+        del made.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+
+    mask = np.ones(axial.shape, bool)
+    path = mock.write_seg(tmp_path / "seg.dcm", mock.write_ct(tmp_path / "ct", axial), {"tumour": mask}, edit=nowhere)
+    with pytest.raises(InputError, match="frame 1 has no PlaneOrientationSequence"):
+        read_segments(path, axial)

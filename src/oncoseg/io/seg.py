@@ -1,6 +1,7 @@
-"""DICOM-SEG: segments as masks on the grid of their image, read through highdicom.
+"""DICOM-SEG: segments as masks on the grid of their image.
 
-The writer is `io.seg_writer`.
+Read by pydicom alone, which asks only for what masks need: highdicom, which writes them, refuses files of other tools
+that lack dimension indices, category codes or labels. The writer is `io.seg_writer`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pydicom
+import pydicom.pixels
 from numpy.typing import NDArray
 
 from oncoseg.errors import GridMismatchError, InputError
@@ -81,13 +83,17 @@ def _read_segments(path: Path, image: Volume) -> dict[str, Volume]:
 
 
 def _open(path: Path) -> Any:
-    import highdicom  # takes a second, and only segmentations need it
-
     require_file(path)
     modality = str(pydicom.dcmread(path, specific_tags=["Modality"], stop_before_pixels=True).get("Modality", ""))
     if modality != "SEG":
         raise InputError(f"{path} is not a DICOM-SEG (its modality is '{modality}').")
-    return highdicom.seg.segread(str(path))
+    dataset = pydicom.dcmread(path)
+    for keyword in ("SegmentSequence", "PerFrameFunctionalGroupsSequence"):
+        if not dataset.get(keyword):
+            raise InputError(
+                f"{path} has no {keyword}: it is truncated, or no segmentation by slices. Export it again."
+            )
+    return dataset
 
 
 def _names(segmentation: Any) -> dict[int, str]:
@@ -110,11 +116,14 @@ def _references_images(segmentation: Any) -> bool:
 
 
 def _frames(segmentation: Any) -> Iterator[_Frame]:
-    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    shared = (segmentation.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     for number, own in enumerate(segmentation.PerFrameFunctionalGroupsSequence, start=1):
 
-        def group(name: str, own: Any = own) -> Any:
-            return (own.get(name) or shared.get(name))[0]
+        def group(name: str, own: Any = own, number: int = number) -> Any:
+            found = own.get(name) or shared.get(name)
+            if not found:
+                raise AttributeError(f"frame {number} has no {name}")
+            return found[0]
 
         position = np.array(group("PlanePositionSequence").ImagePositionPatient, dtype=np.float64)
         cosines = np.array(group("PlaneOrientationSequence").ImageOrientationPatient, dtype=np.float64)
@@ -127,7 +136,7 @@ def _frames(segmentation: Any) -> Iterator[_Frame]:
 
 def _place(frame: _Frame, segmentation: Any, image: Volume, path: Path) -> tuple[NDArray[np.intp], NDArray[Any]]:
     """Voxel indices (n, 3) of the frame's pixels that are not zero, and their values."""
-    pixels: NDArray[Any] = segmentation.get_stored_frame(frame.number)
+    pixels = _pixels(segmentation, frame.number - 1)
     first = image.mm_to_index(frame.affine[:, 2])
     steps = np.linalg.solve(image.affine[:3, :3], frame.affine[:, :2])
     whole = np.rint(steps)
@@ -143,6 +152,17 @@ def _place(frame: _Frame, segmentation: Any, image: Volume, path: Path) -> tuple
             "Give the image it was drawn on."
         )
     return index, pixels[tuple(where.T)]
+
+
+def _pixels(segmentation: Any, index: int) -> NDArray[Any]:
+    """Stored values of one frame; frames of single bits follow each other without a gap (PS3.5 8.1.1)."""
+    if int(segmentation.BitsAllocated) != 1 or segmentation.file_meta.TransferSyntaxUID.is_compressed:
+        return pydicom.pixels.pixel_array(segmentation, index=index)  # type: ignore[no-any-return]
+    rows, columns = int(segmentation.Rows), int(segmentation.Columns)
+    first = index * rows * columns
+    packed = np.frombuffer(segmentation.PixelData, np.uint8)[first // 8 : -(-(first + rows * columns) // 8)]
+    bits = np.unpackbits(packed, bitorder="little")[first % 8 :][: rows * columns]
+    return bits.reshape(rows, columns)
 
 
 def _show(numbers: Any) -> str:
