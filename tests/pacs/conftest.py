@@ -31,7 +31,7 @@ def free_port() -> int:
 class Orthanc:
     """Started, killed and started again on the same folder."""
 
-    def __init__(self, program: str, plugin: Path, folder: Path) -> None:
+    def __init__(self, program: str, plugin: Path, folder: Path, **settings) -> None:
         self.program, self.folder = program, folder
         self.http, self.dicom, self.listener = free_port(), free_port(), free_port()
         folder.mkdir(parents=True)
@@ -53,6 +53,7 @@ class Orthanc:
                     "DicomModalities": {"oncoseg": ["ONCOSEG", "127.0.0.1", self.listener]},
                     "DicomCheckCalledAet": False,
                     "DicomAlwaysAllowStore": True,
+                    **settings,
                 }
             )
         )
@@ -64,8 +65,8 @@ class Orthanc:
         self.process = subprocess.Popen([self.program, str(self.settings)], stdout=log, stderr=log, cwd=self.folder)
         for _ in range(300):
             try:
-                self.ask("system")
-                return
+                with socket.create_connection(("127.0.0.1", self.http), timeout=1):
+                    return
             except OSError:
                 time.sleep(0.1)
         raise RuntimeError((self.folder / "log.txt").read_text()[-2000:])
@@ -112,13 +113,42 @@ def _found() -> tuple[str, Path]:
     return program, plugin
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A certificate of this machine that is its own authority, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    made, key = folder / "certificate.pem", folder / "key.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    files = ["-nodes", "-keyout", key, "-out", made]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "2", *files, *names],
+        check=True,
+        capture_output=True,
+    )
+    return made, key
+
+
 @pytest.fixture
-def orthanc(tmp_path):
+def start_orthanc(tmp_path):
+    """Start an empty archive with more settings."""
+    made = []
+
+    def start(**settings) -> Orthanc:
+        made.append(Orthanc(*_found(), tmp_path / "orthanc", **settings))
+        return made[-1]
+
+    yield start
+    for archive in made:
+        if archive.process.poll() is None:
+            archive.kill()
+
+
+@pytest.fixture
+def orthanc(start_orthanc):
     """An empty archive of its own."""
-    made = Orthanc(*_found(), tmp_path / "orthanc")
-    yield made
-    if made.process.poll() is None:
-        made.kill()
+    return start_orthanc()
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,8 @@
 """Our storage provider: what it takes, from whom, and what it refuses."""
 
 import logging
-import shutil
 import socket
 import struct
-import subprocess
 import time
 
 import pytest
@@ -128,22 +126,6 @@ def test_a_port_that_is_taken_is_said(receiving, tmp_path):
     other = Receiver(Inbox(tmp_path / "x", Ledger(tmp_path / "x.jsonl")), "US")
     with pytest.raises(InputError, match="Cannot listen"):
         other.start("127.0.0.1", int(address.rpartition(":")[2]))
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    """A certificate of this machine that is its own authority, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs openssl to make a certificate")
-    folder = tmp_path_factory.mktemp("tls")
-    made, key = folder / "certificate.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", made, "-days", "2"]
-        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"],
-        check=True,
-        capture_output=True,
-    )
-    return made, key
 
 
 def test_tls_works_with_a_trusted_certificate_and_with_no_other(receiving, ct, tmp_path, patience, certificate):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,7 +79,7 @@ def listen(
     chosen = open_model(model, weights, parse_settings(settings or []), trained=True)
     propose = _proposer(chosen, prompt)
     ledger = Ledger(out / LEDGER)
-    answer = _answerer(chosen, propose, model=model, weights=weights, roi=roi, site=site, threshold=threshold)
+    answer = _answerer(chosen, propose, _Result(model, weights, roi, site, threshold))
     send = None if send_to is None else _sender(send_to, protected, title, ledger)
     task = Task(answer, send, modality, "\n".join([model, str(weights), str(settings), str(prompt), roi]))
     receiver = Receiver(
@@ -125,32 +126,45 @@ def _proposer(model: Model, prompt: str | None) -> Callable[[Volume], list[Promp
     return lambda image: list(made.propose(image, np.random.default_rng(0)))
 
 
+@dataclass(frozen=True)
+class _Result:
+    """What results are called, and how they are made: model and weights as they were given on the command line."""
+
+    model: str
+    weights: Path | None
+    roi: str
+    site: str | None
+    threshold: float
+
+
 def _answerer(
-    model: Model,
-    propose: Callable[[Volume], list[Prompt]],
-    *,
-    roi: str,
-    site: str | None,
-    threshold: float,
-    **chosen: Any,
+    model: Model, propose: Callable[[Volume], list[Prompt]], wanted: _Result
 ) -> Callable[[Series, Path], tuple[Sequence[Path], Mapping[str, Any]]]:
     """What segments a series and writes RTSTRUCT and SEG, both or none."""
 
     def answer(series: Series, place: Path) -> tuple[Sequence[Path], Mapping[str, Any]]:
         from oncoseg.cli.clinical import Choices, Targets, made_by_model, write_clinical
+        from oncoseg.errors import OncosegError, PartialFailureError
+        from oncoseg.experiments.predicting import CASE_ERRORS
         from oncoseg.io.dicom_reference import open_reference
         from oncoseg.io.structures import Structure
 
         reference = open_reference(series.files[0])
         image = reference.image()
-        prompts = propose(image)
-        probability = model.predict(image, prompts)
+        try:
+            prompts = propose(image)
+            probability = model.predict(image, prompts)
+        except OncosegError:
+            raise
+        except CASE_ERRORS as error:
+            raise PartialFailureError(f"{model.info.full_name} failed ({type(error).__name__}).") from error
         image.require_same_grid(probability, f"image and prediction of {model.info.full_name}")
-        inside = probability.with_voxels(probability.voxels > threshold)
-        made_by = made_by_model(model.info.full_name, chosen["model"], chosen["weights"], prompts)
+        probability.require_finite(f"The prediction of {model.info.full_name}")
+        inside = probability.with_voxels(probability.voxels > wanted.threshold)
+        made_by = made_by_model(model.info.full_name, wanted.model, wanted.weights, prompts)
         targets = Targets(place / "rtstruct.dcm", place / "seg.dcm")
-        choices = Choices(site=site, allow_empty=True)
-        write_clinical([Structure(roi, inside, "GTV")], reference, made_by, targets=targets, choices=choices)
+        choices = Choices(site=wanted.site, allow_empty=True)
+        write_clinical([Structure(wanted.roi, inside, "GTV")], reference, made_by, targets=targets, choices=choices)
         millilitres = float(inside.voxels.sum()) * image.voxel_volume_mm3 / 1000
         return targets.files, {"series": series.uid, "made_by": made_by.sentence, "millilitres": round(millilitres, 3)}
 

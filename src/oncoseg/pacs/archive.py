@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from oncoseg.errors import InputError
 
@@ -81,15 +81,22 @@ class Query:
         return {keyword: value for keyword, value in wanted.items() if value}
 
 
-def fits(wanted: dict[str, str], answered: Callable[[str], str]) -> bool:
+class Answered(Protocol):
+    """An answer: a data set, or a dictionary."""
+
+    def get(self, keyword: str, default: str, /) -> Any:
+        """The value of an element."""
+
+
+def fits(wanted: Mapping[str, str], answer: Answered) -> bool:
     """Whether an answer is what was asked for: archives may leave filters that they do not know aside.
 
     Args:
         wanted: DICOM keyword -> value.
-        answered: gives the answer's value for a keyword; "" passes, since archives need not return all.
+        answer: an element that is empty or absent passes, since archives need not return all.
     """
     for keyword, value in wanted.items():
-        found = answered(keyword)
+        found = str(answer.get(keyword, "") or "")
         if not found:
             continue
         if keyword == "StudyDate":

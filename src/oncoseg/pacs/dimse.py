@@ -115,7 +115,7 @@ class DimseArchive:
         def stored(event: evt.Event) -> int:
             try:
                 keep(event.encoded_dataset())
-            except (InputError, RefusedError) as error:
+            except (InputError, RefusedError, TransientError) as error:
                 errors.append(error)
                 return 0xA700 if isinstance(error, InputError) else 0xC000
             return 0x0000
@@ -172,9 +172,7 @@ class DimseArchive:
         for status, answer in _within(association.send_c_find, asked, FindModel):
             _require_success(status, "C-FIND")
             given = answer if answer is not None else Dataset()
-            if status.Status in _PENDING and fits(
-                {k: v for k, v in wanted.items() if v}, lambda keyword, given=given: str(given.get(keyword, ""))
-            ):
+            if status.Status in _PENDING and fits({k: v for k, v in wanted.items() if v}, given):
                 found.append(given)
         return found
 

@@ -76,7 +76,7 @@ class Desk:
         self.out, self.task = out, task
         self._quiet, self._last, self._sending, self._say, self._clock = quiet_s, last, sending, say, clock
         self._began = clock()
-        #: study -> when it was settled; objects that came later make it due again.
+        #: study -> when its newest object came as it was settled; another one makes it due again.
         self._settled: dict[str, float] = {}
         self._failures: dict[str, tuple[int, float]] = {}
 
@@ -89,10 +89,9 @@ class Desk:
         """Studies that are complete and not settled."""
         now, found = self._clock(), []
         for study in self.studies():
-            newest = self._last(study) or self._began
-            settled = self._settled.get(study)
+            newest = self._newest(study)
             _, again = self._failures.get(study, (0, 0.0))
-            if settled is not None and newest <= settled:
+            if self._settled.get(study) == newest:
                 continue
             if newest + self._quiet <= now and again <= now and not self._sending(study):
                 found.append(study)
@@ -102,20 +101,35 @@ class Desk:
         """Settle what is due; returns the number of studies that are settled now. A failure leaves the others."""
         settled = 0
         for study in self.due():
-            began = self._clock()
+            newest = self._newest(study)
             try:
                 self._work_on(study)
             except OncosegError as error:
                 count = self._failures.get(study, (0, 0.0))[0] + 1
                 wait = min(max(self._quiet, 5.0) * 2.0**count, LONGEST_WAIT_S)
                 self._failures[study] = (count, self._clock() + wait)
-                _LOG.warning("study %s: %s", study, error)
-                self._say(f"study {study}: {error} It stays here and is tried again in {wait:.0f} s.")
+                reason = self._without_patient(study, str(error))
+                _LOG.warning("study %s: %s", study, reason)
+                self._say(f"study {study}: {reason} It stays here and is tried again in {wait:.0f} s.")
                 continue
             self._failures.pop(study, None)
-            self._settled[study] = began
+            self._settled[study] = newest
             settled += 1
         return settled
+
+    def _without_patient(self, study: str, text: str) -> str:
+        """A message without the names and free texts of its series, which some errors say."""
+        try:
+            series = find_series(self.out / RECEIVED / study)
+        except InputError:
+            return "it cannot be read."
+        for private in sorted({t for s in series for t in (s.patient, s.description) if t}, key=len, reverse=True):
+            text = text.replace(private, "(left out)")
+        return text
+
+    def _newest(self, study: str) -> float:
+        came = self._last(study)
+        return self._began if came is None else came
 
     def _work_on(self, study: str) -> None:
         series = self._chosen(study)

@@ -43,7 +43,8 @@ class _BoundedSocket(AssociationSocket):
             _LOG.error("a peer sends more than is taken; its connection is closed")
             self._shutdown_socket()
             raise OSError("more than is taken")
-        return super().recv(nr_bytes)
+        read: bytearray = super().recv(nr_bytes)
+        return read
 
 
 class _BoundedHandler(RequestHandler):

@@ -77,7 +77,7 @@ class WebArchive:
         found = []
         for study in self._search(self._client.search_for_studies, search_filters=query.of_study):
             uid = str(study.get("StudyInstanceUID", ""))
-            if is_uid(uid) and fits(query.of_study, lambda keyword, study=study: str(study.get(keyword, ""))):
+            if is_uid(uid) and fits(query.of_study, study):
                 filters = query.of_series
                 answers = self._search(self._client.search_for_series, study_instance_uid=uid, search_filters=filters)
                 found += self._series(answers, query, uid)
@@ -87,11 +87,7 @@ class WebArchive:
         found = []
         for series in answers:
             uid, owner = str(series.get("SeriesInstanceUID", "")), study or str(series.get("StudyInstanceUID", ""))
-            if (
-                is_uid(uid)
-                and is_uid(owner)
-                and fits(query.of_series, lambda keyword, series=series: str(series.get(keyword, "")))
-            ):
+            if is_uid(uid) and is_uid(owner) and fits(query.of_series, series):
                 found.append(SeriesFound(owner, uid, str(series.get("Modality", ""))))
         return found
 
