@@ -1,6 +1,7 @@
 """One patient whose files are damaged among others: the others go on, and the exit code says so."""
 
 import json
+import shutil
 
 import pydicom
 import pytest
@@ -92,3 +93,25 @@ def test_a_bad_case_is_named_once_while_it_goes_on_and_once_at_the_end(oncoseg, 
 def test_an_unknown_layout_is_called_one(oncoseg, tmp_path):
     result = oncoseg("data", "import", tmp_path, tmp_path / "prepared", "--layout", "pears")
     assert (result.code, "Unknown layout 'pears'. Did you mean: pairs" in result.err) == (2, True)
+
+
+def test_a_folder_of_dicom_is_checked_and_mended_into_a_new_one(oncoseg, patients, tmp_path):
+    root, _ = patients
+    for other in ("P2", "P3"):  # their images equal that of P1
+        shutil.rmtree(root / other)
+    twice = next(f for f in sorted(root.rglob("*.dcm")) if pydicom.dcmread(f).Modality == "CT")
+    (twice.parent / "copy.dcm").write_bytes(twice.read_bytes())
+    found = oncoseg("data", "check", root)
+    assert found.code == 4
+    assert "Duplicate instance" in found.out
+    mended = oncoseg("data", "check", root, "--fix", tmp_path / "mended")
+    assert mended.code == 0, mended.err
+    assert "copy.dcm: its instance, pixels and scaling are those of" in mended.err
+    assert "1 cases" in mended.err
+    assert (twice.parent / "copy.dcm").exists()
+
+
+def test_only_dicom_folders_are_mended(oncoseg, tmp_path):
+    result = oncoseg("data", "check", "phantom", "--fix", tmp_path / "mended")
+    assert result.code == 2
+    assert "--fix mends folders of DICOM files; phantom is none" in result.err

@@ -3,6 +3,7 @@ import os
 from dataclasses import replace
 
 import numpy as np
+import pydicom
 import pytest
 
 from oncoseg.io.images import read_image, read_mask, write_volume
@@ -293,3 +294,25 @@ def test_clinical_files_need_a_dicom_series(oncoseg, thorax):
     )
     assert (result.code, "is not DICOM" in result.err) == (2, True)
     assert not (folder / "out.nii.gz").exists()
+
+
+def test_the_best_of_several_series_is_taken_and_said_when_asked_for(oncoseg, mock_patient, tmp_path):
+    patient = mock_patient("P1")
+    patient.ct()
+    folder = next(p.parent for p in patient.folder.rglob("*.dcm"))
+    other = folder / "other"
+    other.mkdir()
+    for number, file in enumerate(sorted(folder.glob("*.dcm"))[:3]):
+        made = pydicom.dcmread(file)
+        made.SeriesInstanceUID, made.SOPInstanceUID = "1.2.99", f"1.2.99.{number}"
+        made.save_as(other / file.name)
+    command = ["predict", "ellipsoid", folder, "--out", tmp_path / "m.nii.gz", "--box", "9,8,1,17,15,4"]
+    refused = oncoseg(*command)
+    assert refused.code == 2
+    assert "holds 2 image series" in refused.err
+    taken = oncoseg(*command, "--series", "best", "--seg", tmp_path / "seg.dcm")
+    assert taken.code == 0, taken.err
+    assert "best of 2 series: CT, axial, 3 mm, because it covers 36 mm instead of 9 mm" in taken.err
+    assert read_image(tmp_path / "m.nii.gz").shape == (12, 64, 64)
+    assert pydicom.dcmread(tmp_path / "seg.dcm").ReferencedSeriesSequence[0].SeriesInstanceUID == patient.series
+    assert "no image series 1.5" in oncoseg(*command, "--series", "1.5").err

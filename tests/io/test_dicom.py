@@ -1,16 +1,27 @@
 import contextlib
 import copy
+import struct
+import time
 
 import numpy as np
 import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from oncoseg.errors import InputError
 from oncoseg.io.dicom import choose_image, find_series, read_files, read_image, read_series
 from oncoseg.io.dicom_header import read_header
+from oncoseg.volume import Volume
 
 
 def read_folder(folder):
@@ -351,3 +362,105 @@ def test_a_drawing_in_place_of_an_image_says_how_it_is_converted(axial, mock, tm
     mock.write_rtstruct(tmp_path / "rt.dcm", {"GTV-1": [np.array([[1.0, 1, 0], [9, 1, 0], [9, 9, 0]])]})
     with pytest.raises(InputError, match=r"it holds RTSTRUCT.*--image IMAGE --roi NAME"):
         read_folder(tmp_path)
+
+
+def _compressed(slices, syntax):
+    for made in slices:
+        made.compress(syntax)
+    return slices
+
+
+def test_jpeg_2000_is_read_exactly(mock, tmp_path):
+    voxels = (
+        np.random.default_rng(2).integers(-1000, 3000, (3, 64, 70)).astype(np.int16)
+    )  # it halves the size five times
+    mock.save(tmp_path, _compressed(mock.ct_slices(Volume.from_spacing(voxels, (3.0, 0.9, 0.9))), JPEG2000Lossless))
+    np.testing.assert_array_equal(read_folder(tmp_path).voxels, voxels)
+
+
+def test_jpeg_ls_is_read_exactly(axial, mock, tmp_path):
+    mock.save(tmp_path, _compressed(mock.ct_slices(axial), JPEGLSLossless))
+    np.testing.assert_array_equal(read_folder(tmp_path).voxels, axial.voxels)
+
+
+def test_big_endian_is_read_exactly(axial, mock, tmp_path):
+    slices = mock.ct_slices(axial, syntax=ExplicitVRBigEndian)
+    for made in slices:
+        made.PixelData = np.frombuffer(made.PixelData, "<u2").astype(">u2").tobytes()
+    mock.save(tmp_path, slices)
+    read = read_folder(tmp_path)
+    np.testing.assert_array_equal(read.voxels, axial.voxels)
+    np.testing.assert_allclose(read.affine, axial.affine, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "extra"), [(JPEG2000Lossless, r"oncoseg\[compressed\]"), (JPEGLosslessSV1, r"oncoseg\[compressed-gpl\]")]
+)
+def test_without_a_decoder_the_extra_is_named(syntax, extra, axial, mock, tmp_path, monkeypatch):
+    slices = mock.ct_slices(axial)
+    for made in slices:
+        made.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8 never looked at"])
+        made.file_meta.TransferSyntaxUID = syntax
+    mock.save(tmp_path, slices)
+    decoder = pydicom.pixels.get_decoder(syntax)
+    monkeypatch.setattr(decoder, "_available", {})
+    with pytest.raises(InputError, match=rf"slice-000\.dcm is compressed as JPEG.*pip install '{extra}'"):
+        read_folder(tmp_path)
+
+
+def test_jpeg_lossless_is_read_exactly_where_its_decoder_is(axial, mock, tmp_path):
+    pytest.importorskip("libjpeg", reason="needs oncoseg[compressed-gpl]")
+    slices = mock.ct_slices(axial)
+    for made in slices:
+        stored = np.frombuffer(made.PixelData, "<u2").reshape(made.Rows, made.Columns)
+        made.PixelData = pydicom.encaps.encapsulate([_lossless_jpeg(stored)])
+        made["PixelData"].is_undefined_length = True
+        made.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    mock.save(tmp_path, slices)
+    np.testing.assert_array_equal(read_folder(tmp_path).voxels, axial.voxels)
+
+
+def _lossless_jpeg(pixels):
+    """16-bit pixels as ITU-T T.81 process 14, selection value 1: differences to the left, coded in 5 bits and raw."""
+    values = pixels.astype(int)
+    predicted = np.empty_like(values)
+    predicted[:, 1:] = values[:, :-1]
+    predicted[1:, 0] = values[:-1, 0]
+    predicted[0, 0] = 1 << 15
+    bits = []
+    for difference in ((values - predicted + (1 << 15)) % (1 << 16) - (1 << 15)).ravel().tolist():
+        size = abs(difference).bit_length()
+        raw = difference if difference > 0 else difference + (1 << size) - 1
+        bits.append(f"{size:05b}" + (f"{raw:0{size}b}" if 0 < size < 16 else ""))
+    text = "".join(bits)
+    text += "1" * (-len(text) % 8)
+    coded = int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\x00")
+    rows, columns = pixels.shape
+    frame = struct.pack(">HBHHB3B", 11, 16, rows, columns, 1, 1, 0x11, 0)
+    lengths = bytes([0, 0, 0, 0, 17, *([0] * 11)])  # 17 codes of 5 bits: for differences of 0 to 16 bits
+    table = struct.pack(">HB", 3 + 16 + 17, 0) + lengths + bytes(range(17))
+    scan = struct.pack(">HB2B3B", 8, 1, 1, 0, 1, 0, 0)
+    return b"\xff\xd8\xff\xc3" + frame + b"\xff\xc4" + table + b"\xff\xda" + scan + coded + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ten_thousand_mutated_headers_are_read_or_refused_in_seconds(seed, axial, mock, tmp_path):
+    good = mock.save(tmp_path / "good", mock.ct_slices(axial)[:1])[0].read_bytes()
+    random = np.random.default_rng(seed)
+    path = tmp_path / "one.dcm"
+    read = refused = 0
+    begun = time.monotonic()
+    for _ in range(3334):
+        content = bytearray(good)
+        for position in random.integers(132, 900, random.integers(1, 12)):
+            content[position] = random.integers(0, 256)
+        path.write_bytes(bytes(content[: random.integers(140, len(content))] if random.random() < 0.2 else content))
+        try:
+            read += read_files([path]).shape[0]
+        except InputError:
+            refused += 1
+    # A crash is any other exception; a hang would take far longer than these few ms a file.
+    assert read + refused == 3334
+    assert read > 30
+    assert refused > 300
+    assert time.monotonic() - begun < 60

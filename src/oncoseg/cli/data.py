@@ -19,9 +19,15 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="Option of the
 
 @app.command()
 def check(
-    dataset: Annotated[str, typer.Argument(help="A name from `oncoseg datasets`, or a prepared folder.")],
+    dataset: Annotated[str, typer.Argument(help="A name from `oncoseg datasets`, a prepared folder, or one of DICOM.")],
     settings: Settings = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    fix: Annotated[
+        Path | None,
+        typer.Option(
+            help="New folder for a DICOM folder without what disturbs (copies, localisers); then checks that."
+        ),
+    ] = None,
 ) -> None:
     """Read every case and say what is wrong with it: geometry, values, references, duplicates."""
     from oncoseg.cli.settings import open_dataset
@@ -29,7 +35,10 @@ def check(
     from oncoseg.errors import PartialFailureError
     from oncoseg.preparation.checking import check_dataset
 
-    opened = open_dataset(dataset, settings or [])
+    dataset, settings = _as_dicom(dataset, settings or [])
+    if fix is not None:
+        settings = _fixed(dataset, settings, fix)
+    opened = open_dataset(dataset, settings)
     findings = check_dataset(opened)
     if as_json:
         print_json([plain(f) for f in findings])
@@ -44,6 +53,33 @@ def check(
     say(f"{found} cases, {len(findings)} findings, {len(errors)} cases with errors")
     if errors:
         raise PartialFailureError(f"{len(errors)} of {found} cases cannot be used: {', '.join(sorted(errors)[:5])}")
+
+
+def _as_dicom(dataset: str, settings: list[str]) -> tuple[str, list[str]]:
+    """A folder of DICOM files as the data set `dicom`; anything else as it is."""
+    from oncoseg import registry
+    from oncoseg.preparation.importing import recognise
+
+    folder = Path(dataset)
+    if dataset in registry.names("datasets") or not folder.is_dir() or recognise(folder) != "dicom":
+        return dataset, settings
+    return "dicom", [f"root={folder}", *settings]
+
+
+def _fixed(dataset: str, settings: list[str], target: Path) -> list[str]:
+    """Mend the root of a DICOM data set into a new folder; the settings with that as root."""
+    from oncoseg.config import parse_settings
+    from oncoseg.errors import InputError
+    from oncoseg.preparation.repairing import repair_folder
+
+    root = parse_settings(settings).get("root")
+    if root is None or dataset not in ("dicom", "lung1"):
+        raise InputError(
+            f"--fix mends folders of DICOM files; {dataset} is none. Give the folder, or --set root=FOLDER."
+        )
+    made = repair_folder(Path(str(root)), target, say)
+    say(f"{target}: {made.copied} files copied, {len(made.left_out)} left out; {root} is as it was")
+    return [f"root={target}", *(s for s in settings if not s.startswith("root="))]
 
 
 @app.command("import")
