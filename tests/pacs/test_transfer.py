@@ -1,7 +1,10 @@
 """Pulling from and pushing to a real Orthanc, which is killed in the middle."""
 
 import json
+import subprocess
+import sys
 import threading
+import time
 
 import numpy as np
 import pydicom
@@ -236,3 +239,35 @@ def test_the_ledger_says_what_came_and_nothing_of_the_patient(orthanc, protocol,
         assert {line["outcome"] for line in lines} == {"stored"}
         assert all(len(line["sha256"]) == 64 and line["time"].endswith("+00:00") for line in lines)
     assert not [p for p in (tmp_path / "in").rglob("*") if "SECRET" in str(p)]
+
+
+def killed(arguments, place, after):
+    """Run the verb in a process of its own and kill it as soon as its ledger has some lines."""
+    command = "import sys; sys.argv[0] = 'oncoseg'; from oncoseg.cli.main import run; run()"
+    process = subprocess.Popen([sys.executable, "-c", command, *arguments], stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        if place.exists() and place.read_bytes().count(b"\n") >= after:
+            process.kill()
+        time.sleep(0.002)
+    return process.wait()
+
+
+@pytest.mark.slow
+def test_a_push_and_a_pull_that_are_killed_again_and_again_lose_nothing(orthanc, ct, tmp_path, patience):
+    folder, ledger, out = ct(40), tmp_path / "out.jsonl", tmp_path / "in"
+    # DIMSE one way and DICOMweb the other: both acknowledge object by object.
+    arguments = ["push", orthanc.dimse, str(folder), "--ledger", str(ledger)]
+    codes = [killed(arguments, ledger, after) for after in (5, 20)] + [killed(arguments, ledger, 1000)]
+    assert codes == [-9, -9, 0]
+    assert orthanc.holds() == sops(folder)
+    assert orthanc.arrivals() == 40
+    assert sorted({line.sop for line in Ledger(ledger).lines()}) == sops(folder)
+    arguments = ["pull", orthanc.web, "--study", study_of(folder), "--out", str(out)]
+    came = out / "ledger.jsonl"
+    codes = [killed(arguments, came, after) for after in (5, 20)] + [killed(arguments, came, 1000)]
+    assert codes == [-9, -9, 0]
+    assert sops(out) == sops(folder)
+    assert not [p for p in out.rglob(".partial*")]
+    stored = [line.sop for line in Ledger(came).lines() if line.outcome == "stored"]
+    assert len(stored) == len(set(stored)) >= 38
+    assert sorted({line.sop for line in Ledger(came).lines()}) == sops(folder)

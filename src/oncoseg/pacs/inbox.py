@@ -81,6 +81,12 @@ class Inbox:
             return False
         return header is not None and header.text("SOPInstanceUID") == instance.sop
 
+    def enter(self, instance: Instance, peer: str) -> None:
+        """Tell the ledger of an object that is here and that it never heard of: a kill came between the two."""
+        if not self.ledger.hash_of(instance.sop):
+            digest = sha256(self.path(instance))
+            self.ledger.add(Line("in", peer, instance.study, instance.series, instance.sop, "there", digest))
+
     def keep(self, content: bytes, peer: str, expected: Instance | None = None) -> Instance:
         """Write an object that came, unless it is here.
 

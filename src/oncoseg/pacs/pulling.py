@@ -67,6 +67,9 @@ def pull(archive: Archive, query: Query, out: Path, patience: Patience | None = 
 def _pull_series(archive: Archive, series: SeriesFound, inbox: Inbox, *, patience: Patience, done: Pulled) -> None:
     listed = patience.until_done(lambda: archive.instances(series), what=archive.name)
     missing = {instance.sop: instance for instance in listed if not inbox.has(instance)}
+    for instance in listed:
+        if instance.sop not in missing:
+            inbox.enter(instance, archive.name)
     done.there += len({i.sop for i in listed}) - len(missing)
     wanted = len(missing)
     _fetch_all(archive, missing, inbox, patience=patience, refused=done.refused)
