@@ -38,7 +38,7 @@ prompt = "box"
 """
 
 
-def _patient(folder, number):
+def _patient(folder, number, patient=None):
     """CT and RTSTRUCT of one patient full of marks; the tumour is a bright cube."""
     voxels = np.random.default_rng(number).integers(-950, -750, (6, 24, 24)).astype(np.int16)
     voxels[2:4, 8:15, 9:17] = 40
@@ -53,7 +53,7 @@ def _patient(folder, number):
         canary.plant(made)
         made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = f"{canary.ROOT}.{number}.3.{k}"
         made.StudyInstanceUID = uids["StudyInstanceUID"]
-        made.PatientID = f"{canary.MARK}-PAT-{number}"
+        made.PatientID = patient or f"{canary.MARK}-PAT-{number}"
     for made in slices:
         made.SeriesInstanceUID = uids["SeriesInstanceUID"]
     mock.save(folder / "ct", slices, prefix=f"{canary.MARK}-slice")
@@ -99,6 +99,26 @@ def test_a_study_from_images_to_report_holds_no_mark(oncoseg, clinic, tmp_path, 
     assert list((tmp_path / "cache").rglob("*.json"))
     assert canary.hits(tmp_path / "cache", marks=MARKS) == []
     assert read_key(key).patient(f"{canary.MARK}-PAT-0") in Path("run/report.html").read_text()
+
+
+def test_without_a_key_cases_have_the_id_and_nothing_else_of_the_headers_is_kept(oncoseg, tmp_path, monkeypatch):
+    for number in range(2):
+        _patient(tmp_path / "in" / f"{canary.MARK} Jane {number}", number, patient=f"S{number}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "m.toml").write_text(MATRIX.replace("ROOT", str(tmp_path / "in")).replace(', key = "KEY"', ""))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    told = [
+        oncoseg("bench", "../m.toml", "--out", "run"),
+        oncoseg("audit", "run"),
+        oncoseg("data", "check", "dicom", "--set", f"root={tmp_path / 'in'}"),
+        oncoseg("data", "import", tmp_path / "in", "prepared"),
+        oncoseg("convert", next((tmp_path / "in").glob("*/ct")), "image.nii.gz"),
+    ]
+    assert [t.code for t in told] == [0] * len(told), [t.err for t in told]
+    assert "S0" in Path("run/report.html").read_text()
+    assert canary.hits(tmp_path / "work", marks=MARKS) == []
+    assert canary.hits(tmp_path / "cache", marks=MARKS) == []
 
 
 def test_objects_for_planning_systems_name_the_patient_unless_asked_not_to(oncoseg, clinic, tmp_path):
