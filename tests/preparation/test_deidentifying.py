@@ -10,7 +10,7 @@ from oncoseg.errors import InputError
 from oncoseg.io.deidentified import drawn_name
 from oncoseg.io.dicom import find_series, read_image
 from oncoseg.io.dicom_reference import open_reference
-from oncoseg.io.pseudonyms import read_key
+from oncoseg.io.pseudonyms import read_key, with_key
 from oncoseg.io.rtstruct import read_rois
 from oncoseg.io.seg import read_segments
 from oncoseg.io.seg_writer import segmentation
@@ -255,6 +255,7 @@ def test_two_patients_stay_two(tmp_path, key, image):
         ("GTV Smith", "ROI 4"),
         ("", "ROI 4"),
         ("19470613", "ROI 4"),
+        ("13-06-47", "ROI 4"),
     ],
 )
 def test_only_words_of_the_field_stay_in_names_of_rois(name, shown):
@@ -266,3 +267,27 @@ def test_uids_are_valid(study, tmp_path, key):
     for series in find_series(tmp_path / "out"):
         for header in series.headers:
             assert re.fullmatch(r"2\.25\.(0|[1-9]\d{0,38})", header.text("SOPInstanceUID"))
+
+
+@pytest.mark.parametrize("when", ["19470613", "19470613101500", "19470613101500.123456+0100"])
+def test_dates_and_times_are_moved_by_days(when, key):
+    names = with_key(key)
+    moved = names.moved(when, "P1")
+    assert moved[8:] == when[8:]
+    assert (
+        1 <= (np.datetime64("1947-06-13") - np.datetime64(f"{moved[:4]}-{moved[4:6]}-{moved[6:8]}")).astype(int) <= 3652
+    )
+
+
+@pytest.mark.parametrize("when", ["", "KNRY", "19470613KNRY", "19471399", "1947.06.13", "00010101"])
+def test_what_is_no_date_becomes_nothing(when, key):
+    assert with_key(key).moved(when, "P1") == ""
+
+
+def test_another_key_gives_other_names(tmp_path):
+    first, second = with_key(tmp_path / "a"), with_key(tmp_path / "b")
+    assert first.uid("1.2.3") == read_key(tmp_path / "a").uid("1.2.3") != second.uid("1.2.3")
+    assert first.patient("P1") == first.patient("P1 ") != second.patient("P1")
+    assert first.uid("1.2.840.10008.5.1.4.1.1.2") == "1.2.840.10008.5.1.4.1.1.2"
+    assert "P1" not in repr(first)
+    assert first.key.hex() not in repr(first)

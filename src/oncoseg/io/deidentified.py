@@ -232,7 +232,8 @@ def drawn_name(name: str, number: Any) -> str:
         ('GTV-1', 'Lung_L', 'ROI 3')
     """
     words = [word for word in re.split(r"[\W_]+|(?<=[a-zA-Z])(?=\d)", name) if word]
-    known = words and all(_WORDS.fullmatch(word) for word in words)
+    numbers = sum(word.isdigit() for word in words)
+    known = numbers < min(3, len(words)) and all(_WORDS.fullmatch(word) for word in words)
     return name.strip() if known else f"ROI {number if number is not None else 0}"
 
 
@@ -271,7 +272,7 @@ def _safe_private(dataset: Dataset) -> Iterator[BaseTag]:
 
 def _in_group(tag: BaseTag, pattern: tuple[int, ...]) -> bool:
     group, element, group_mask, element_mask = pattern
-    return tag.group & group_mask == group & group_mask and tag.element & element_mask == element & element_mask
+    return bool(tag.group & group_mask == group & group_mask and tag.element & element_mask == element & element_mask)
 
 
 @cache

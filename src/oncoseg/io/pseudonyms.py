@@ -16,6 +16,8 @@ from oncoseg.files import require_file, require_writable
 
 #: What a key file holds: 64 hexadecimal digits, 256 bits.
 _KEY = re.compile(r"[0-9a-f]{64}")
+#: A date, or a date and a time with fractions of seconds and offset from UTC.
+_WHEN = re.compile(r"\d{8}(?:\d{0,6}(?:\.\d{1,6})?(?:[+-]\d{4})?)?")
 #: UIDs under this root are defined by the standard and name nobody.
 _STANDARD = "1.2.840.10008."
 #: Dates move back by at most so many days (ten years) and at least one.
@@ -58,7 +60,9 @@ class Pseudonyms:
 
     def moved(self, when: str, patient: str) -> str:
         """A DICOM date or date-time (YYYYMMDD, YYYYMMDDHHMMSS ...) moved back, time of day kept; "" when it is none."""
-        digits = when.strip()
+        digits = when.strip(" \0")
+        if not _WHEN.fullmatch(digits):
+            return ""
         try:
             day = date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
             return (day - timedelta(days=self.days(patient))).strftime("%Y%m%d").zfill(8) + digits[8:]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pydicom
 from pydicom.errors import InvalidDicomError
@@ -161,9 +161,12 @@ class StudyDataset:
     def fingerprint(self) -> str:
         """Hex SHA-256 of names and contents of all files that are read."""
         files = (f for s in self._studies.values() for f in (*s.image.files, *(d.path for d in s.drawings)))
-        about = {"prefer": self.rules.prefer, "several": self.rules.several, "aliases": dict(self.rules.aliases)}
-        about |= {} if self.rules.series == "all" else {"series": self.rules.series}
-        about |= {} if self._veil is None else {"key": self._veil.names.mark}
+        about: dict[str, Any] = {"prefer": self.rules.prefer, "several": self.rules.several}
+        about["aliases"] = dict(self.rules.aliases)
+        if self.rules.series != "all":
+            about["series"] = self.rules.series
+        if self._veil is not None:
+            about["key"] = self._veil.names.mark
         return fingerprint(self.root, files, about)
 
 

@@ -27,21 +27,21 @@ class Veil:
 
     def __init__(self, root: Path, studies: Sequence[Study], key: Path) -> None:
         self.names = read_key(key)
-        shown = {}
+        paths = {str(root): "ROOT"}
+        texts: dict[str, str] = {}
         for study in studies:
             patient = self.names.patient(_identity(study.image))
             files = [*study.image.files, *(d.path for d in study.drawings)]
-            shown |= {str(file): f"{patient}/file-{self.names.text('path', str(file))}" for file in files}
-            shown |= {study.image.uid: self.names.uid(study.image.uid), study.image.study: "STUDY"}
-            if study.image.patient:
-                shown[study.image.patient] = patient
-            if study.image.description:
-                shown[study.image.description] = "SERIES"
+            paths |= {str(file): f"{patient}/file-{self.names.text('path', str(file))}" for file in files}
+            texts |= {study.image.uid: self.names.uid(study.image.uid), study.image.study: "STUDY"}
+            texts |= {study.image.patient: patient, study.image.description: "SERIES"}
         for file in root.rglob("*"):
-            shown.setdefault(str(file), f"file-{self.names.text('path', str(file))}")
-        shown[str(root)] = "ROOT"
-        self._shown = shown
-        self._pattern = re.compile("|".join(re.escape(text) for text in sorted(shown, key=len, reverse=True)))
+            paths.setdefault(str(file), f"file-{self.names.text('path', str(file))}")
+        self._shown = texts | paths
+        # A patient's ID may be a number or a word: only whole words are replaced.
+        whole = [rf"(?<!\w){re.escape(text)}(?!\w)" for text in sorted(texts, key=len, reverse=True) if text]
+        parts = [re.escape(path) for path in sorted(paths, key=len, reverse=True)]
+        self._pattern = re.compile("|".join([*parts, *whole]))
 
     def over(self, message: str) -> str:
         """A message with every path, patient, description and UID of the tree replaced."""
