@@ -76,6 +76,8 @@ _IDENTITY = (
 _SHORTEST, _WHOLE = 3, 6
 #: Free text that must not be empty, and what stands for it.
 _NEEDED, _REMOVED = frozenset({"TextValue", "TrackingID"}), "REMOVED"
+#: What stands for dates and times that must be there.
+_DUMMIES = {"DA": "19000101", "DT": "19000101000000", "TM": "000000"}
 #: Encapsulated PDF, CDA, STL, OBJ and MTL Storage.
 _ENCAPSULATED = "1.2.840.10008.5.1.4.1.1.104."
 _METHOD = "oncoseg {version}: PS3.15 Annex E basic profile, {table}"
@@ -167,11 +169,16 @@ class _Walk:
 
     def _act(self, dataset: Dataset, tag: BaseTag, action: Callable[[Dataset, BaseTag], None]) -> None:
         element = dataset[tag]
-        if element.VR == "SQ" or element.VR == "AS":
+        if element.VR == "SQ" and "empty" in action.__name__:
+            element.value = []
+        elif element.VR in ("AS", "SQ"):
             # Of sequences the library treats one level and leaves private attributes inside.
             del dataset[tag]
-        elif element.VR in _DATES and action.__name__ in ("delete", "empty", "delete_or_empty"):
-            element.value = ""  # the library writes the first of January of the year 1
+        elif element.VR in _DATES and action.__name__ == "delete":
+            del dataset[tag]
+        elif element.VR in _DATES:
+            # The library's year 1 is no date to validators.
+            element.value = _DUMMIES[element.VR] if "replace" in action.__name__ else ""
         else:
             action(dataset, tag)
 
