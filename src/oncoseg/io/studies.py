@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydicom
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 
 from oncoseg.case import TUMOUR, Case
@@ -23,7 +22,7 @@ from oncoseg.errors import InputError, UnknownNameError
 from oncoseg.fingerprint import fingerprint
 from oncoseg.io.dicom import Series, find_series, group_series, read_series
 from oncoseg.io.dicom_grid import order_slices, tilt_degrees
-from oncoseg.io.dicom_header import read_header
+from oncoseg.io.dicom_header import UNREADABLE, read_header
 from oncoseg.io.rtstruct import read_rois
 from oncoseg.io.seg import read_segments
 from oncoseg.io.series_choice import candidates, told
@@ -278,7 +277,7 @@ def _read_head(path: Path, modality: str) -> Drawing:
         else:
             names = [_segment_name(s) for s in head.get("SegmentSequence", [])]
         return Drawing(path, modality, tuple(names), frozenset(_referenced(head)))
-    except (InvalidDicomError, AttributeError, ValueError, EOFError, OSError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path} is a damaged {modality}: {error}.") from error
 
 
