@@ -200,6 +200,23 @@ def test_compressed_images_travel_as_they_are(orthanc, protocol, ct, tmp_path, p
     assert np.array_equal(read_image(folder).voxels, read_image(pulled.folders[0]).voxels)
 
 
+def test_contours_too_long_for_the_explicit_encoding_keep_theirs(orthanc, protocol, mock, tmp_path, patience, recwarn):
+    turns = np.linspace(0, 2 * np.pi, 2500)
+    circle = np.stack([100 * np.cos(turns), 100 * np.sin(turns), np.zeros_like(turns)], axis=1)
+    made = mock.rtstruct({"External": [circle]})
+    made.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
+    made.StudyInstanceUID, path = "1.2.3.99", tmp_path / "rt.dcm"
+    pydicom.dcmwrite(path, made, enforce_file_format=True, implicit_vr=True)
+    done = sent(orthanc, protocol, path, Ledger(tmp_path / "out.jsonl"), patience)
+    assert (done.sent, done.refused) == (1, {})
+    pulled = pull(opened(orthanc, protocol), Query(study="1.2.3.99"), tmp_path / "in", patience)
+    back = pydicom.dcmread(next(pulled.folders[0].glob("*.dcm")))
+    assert back.ROIContourSequence[0].ContourSequence[0].ContourData == (
+        made.ROIContourSequence[0].ContourSequence[0].ContourData
+    )
+    assert not [w for w in recwarn if "64 kByte" in str(w.message)]
+
+
 def test_a_full_disk_is_an_error_and_leaves_no_half_a_file(orthanc, protocol, ct, tmp_path, patience, monkeypatch):
     folder, out = ct(6), tmp_path / "in"
     sent(orthanc, protocol, folder, Ledger(tmp_path / "out.jsonl"), patience)

@@ -40,6 +40,8 @@ CONNECT_S, ACSE_S, DIMSE_S = 10, 30, 60
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 #: Deflated objects are not taken: a small message may hold any amount of memory.
 ENCODINGS = tuple(uid for uid in AllTransferSyntaxes if not uid.is_deflated and "JPIP" not in uid.name)
+#: Objects that are asked for at once.
+_TOGETHER = 50
 #: Presentation contexts that one association holds (PS3.8 9.3.2.2).
 _CONTEXTS = 128
 _NOT_TAKEN = "the archive does not take this kind of object in this encoding"
@@ -109,7 +111,7 @@ class DimseArchive:
             return None
 
     def fetch(self, wanted: Sequence[Instance], keep: Callable[[bytes], None]) -> None:
-        """As `Archive.fetch`: C-GET of one object after the other on one association."""
+        """As `Archive.fetch`: C-GET of lists of objects, or of one after the other where lists are refused."""
         errors: list[Exception] = []
 
         def stored(event: evt.Event) -> int:
@@ -124,15 +126,25 @@ class DimseArchive:
         contexts = [build_context(GetModel), *_one_context_an_encoding(classes)][:_CONTEXTS]
         roles = [build_role(kind, scp_role=True) for kind in classes]
         with self._associated(contexts, roles, [(evt.EVT_C_STORE, stored)]) as association:
-            for instance in wanted:
-                asked = Dataset()
-                asked.QueryRetrieveLevel = "IMAGE"
-                asked.StudyInstanceUID, asked.SeriesInstanceUID = instance.study, instance.series
-                asked.SOPInstanceUID = instance.sop
-                for status, _ in _within(association.send_c_get, asked, GetModel):
-                    if errors:
-                        raise errors[0]
-                    _require_success(status, "C-GET")
+            for first in range(0, len(wanted), _TOGETHER):
+                part = wanted[first : first + _TOGETHER]
+                try:
+                    self._get(association, part, errors)
+                except RefusedError:
+                    if errors or len(part) == 1:
+                        raise
+                    for instance in part:  # an archive that knows no lists of objects, or lacks one of them
+                        self._get(association, [instance], errors)
+
+    def _get(self, association: Association, part: Sequence[Instance], errors: list[Exception]) -> None:
+        asked = Dataset()
+        asked.QueryRetrieveLevel = "IMAGE"
+        asked.StudyInstanceUID, asked.SeriesInstanceUID = part[0].study, part[0].series
+        asked.SOPInstanceUID = [instance.sop for instance in part]
+        for status, _ in _within(association.send_c_get, asked, GetModel):
+            if errors:
+                raise errors[0]
+            _require_success(status, "C-GET")
 
     def store(self, files: Sequence[Outgoing]) -> Iterator[tuple[Outgoing, str]]:
         """As `Archive.store`: one association for as many kinds of objects as it can hold."""
@@ -226,17 +238,19 @@ class _NotOfferedError(RefusedError):
 
 
 def _one_context_an_encoding(classes: Sequence[str]) -> list[PresentationContext]:
-    """Uncompressed contexts first; then one for each compressed encoding, so that archives need not transcode."""
-    made = [build_context(kind, list(UNCOMPRESSED)) for kind in classes]
+    """Uncompressed contexts first, then compressed ones; with each by itself, archives send what they hold as it is."""
     compressed = [syntax for syntax in ENCODINGS if syntax.is_compressed]
-    return made + [build_context(kind, syntax) for kind in classes for syntax in compressed]
+    made = [build_context(kind, syntax) for syntax in UNCOMPRESSED for kind in classes]
+    return made + [build_context(kind, syntax) for syntax in compressed for kind in classes]
 
 
 def _context(sop_class: str, transfer_syntax: str) -> PresentationContext:
-    syntaxes = [transfer_syntax]
-    if transfer_syntax in UNCOMPRESSED:  # every archive knows these, and one becomes the other without loss
-        syntaxes = [transfer_syntax, *(uid for uid in UNCOMPRESSED if uid != transfer_syntax)]
-    return build_context(sop_class, syntaxes)
+    """A file in its own encoding; explicit ones also in the implicit one, which every system takes.
+
+    Never the other way round: contours over 64 KiB do not fit the explicit encoding.
+    """
+    also = [ImplicitVRLittleEndian] if transfer_syntax == ExplicitVRLittleEndian else []
+    return build_context(sop_class, [transfer_syntax, *also])
 
 
 def _by_contexts(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:

@@ -57,6 +57,8 @@ class WebArchive:
         if secret.given and peer.url.lower().startswith("http:") and not is_loopback(peer.host):
             raise InputError(f"{peer.url} is not encrypted, so no credentials are sent there. Use its https address.")
         session = requests.Session()
+        # Compressing pixels costs more than sending them, and a small answer may inflate to any size.
+        session.headers["Accept-Encoding"] = "identity"
         session.trust_env = False  # .netrc and proxies of the environment say nothing here
         session.verify = True if security.ca is None else str(security.ca)
         if security.certificate is not None:
