@@ -195,7 +195,7 @@ class DimseArchive:
         roles: Sequence[Any] = (),
         handlers: Sequence[Any] = (),
     ) -> Iterator[Association]:
-        """An association in which some context was accepted, C-GET where it is asked for; released at the end."""
+        """An association with some accepted context, C-GET where asked for; released, or aborted after errors."""
         association = entity(self._title).associate(
             self._peer.host,
             self._peer.port,
@@ -214,9 +214,10 @@ class DimseArchive:
             ):
                 raise _NotOfferedError(f"it does not offer C-GET to {self._title}")
             yield association
+            association.release()
         finally:
-            if association.is_established:
-                association.release()
+            if association.is_established:  # after an error the archive may still be sending: it hears no release
+                association.abort()
 
     def _why_not(self, association: Association) -> Exception:
         if association.is_rejected:
