@@ -44,7 +44,8 @@ def test_hashes_are_remembered_and_a_damaged_memory_is_forgotten(tmp_path):
     first = fingerprint(tmp_path / "x", files)
     memories = cache_folder() / "fingerprints"
     memory = max(memories.iterdir(), key=lambda p: p.stat().st_mtime_ns)
-    assert set(json.loads(memory.read_text())) == {"a.txt", "b.txt"}
+    assert len(json.loads(memory.read_text())) == 2
+    assert "a.txt" not in memory.read_text()  # names of files may be names of patients
     memory.write_text("{broken")
     assert fingerprint(tmp_path / "x", files) == first
     shutil.rmtree(memories)
