@@ -83,6 +83,14 @@ def test_real_cases_take_the_place_of_phantoms_where_they_are(tmp_path):
     assert any(s.startswith("lung100: a phantom") for s in found.told)
 
 
+def test_the_folder_of_nodules_that_are_pasted_is_found_too(tmp_path):
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image" / "LIDC-IDRI-0007_R_1.nii.gz").write_text("")
+    found = gather("gtv-samgan", ["2"], "smoke", data=tmp_path)
+    assert found.matrices[0].dataset["nsclc"].options["donors"]["root"] == str(tmp_path)
+    assert any(s.startswith("nsclc: real cases") for s in found.told)
+
+
 def test_cells_whose_cost_is_measured_come_first():
     found = gather("lung-ct-benchmark", ["II", "fig-2"], "smoke")
     assert [matrix.cost for matrix in found.matrices] == [True, False]

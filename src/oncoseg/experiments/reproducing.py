@@ -152,7 +152,7 @@ def gather(
         specs[identifier], sentence = _placed(spec, data)
         missing += [sentence] if sentence else []
         if specs[identifier].options != spec.options:
-            told.append(f"{identifier}: {spec.options['root']} in {specs[identifier].options['root']}")
+            told.append(f"{identifier}: {_source_of(spec.options)} in {_source_of(specs[identifier].options)}")
     joined = [_joined(f"{paper}-{scale}", [m for m in found if m.cost is cost], specs) for cost in (True, False)]
     matrices = tuple(matrix for matrix in joined if matrix is not None)
     begins = {name: str(b.weights) for m in found for b in m.cells for name in b.model if b.weights is not None}
@@ -185,16 +185,30 @@ def _folders(data: Path) -> Iterator[Path]:
 
 def _placed(spec: DatasetSpec, data: Path | None) -> tuple[DatasetSpec, str]:
     """The data set with the folder it was found in, and what is to be said when it was not."""
-    name = str(spec.options.get("root", ""))
+    name = _source_of(spec.options)
     if name not in sources():
         return spec, ""
     folder, source = find(name, data), sources()[name]
     if folder is not None:
-        return dataclasses.replace(spec, options={**spec.options, "root": str(folder)}), ""
+        return dataclasses.replace(spec, options=_lying_in(spec.options, name, folder)), ""
     looked = "no --data was given" if data is None else f"none below {data}"
     holds = " or ".join(source.holds)
     called = "" if source.called == "*" else f" called {source.called}"
     return spec, f"{name}: {source.title}; a folder{called} with {holds}, {looked}. Get it from {source.where}."
+
+
+def _source_of(options: Mapping[str, Any]) -> str:
+    """The `root` among options, or among those of a data set that another is made from; empty without one."""
+    parts = (value for value in options.values() if isinstance(value, Mapping))
+    return str(options.get("root", "")) or next((found for part in parts if (found := _source_of(part))), "")
+
+
+def _lying_in(options: Mapping[str, Any], name: str, folder: Path) -> dict[str, Any]:
+    """The options with the folder where the name of a source stands as `root`."""
+    own = {
+        key: _lying_in(value, name, folder) if isinstance(value, Mapping) else value for key, value in options.items()
+    }
+    return {**own, "root": str(folder)} if own.get("root") == name else own
 
 
 def _with_real(
@@ -206,11 +220,12 @@ def _with_real(
     for identifier, values in load_toml(source)["dataset"].items() if source.exists() else ():
         if identifier in found:
             spec, missing = _placed(fill(DatasetSpec, values, f"{source.name} [dataset.{identifier}]"), data)
+            name = _source_of(values["options"])
             if missing:
-                told.append(f"{identifier}: a phantom, for {values['options']['root']} was not found")
+                told.append(f"{identifier}: a phantom, for {name} was not found")
             else:
                 found[identifier] = spec
-                told.append(f"{identifier}: real cases, {values['options']['root']} in {spec.options['root']}")
+                told.append(f"{identifier}: real cases, {name} in {_source_of(spec.options)}")
     return found, told
 
 
