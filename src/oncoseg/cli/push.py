@@ -15,7 +15,7 @@ def push(
     peer: archives.Peer,
     files: Annotated[list[Path], typer.Argument(help="DICOM files, or folders that hold some.")],
     ledger: Annotated[
-        Path | None, typer.Option(help="Ledger to add to. Default: ledger.jsonl beside the first of the files.")
+        Path | None, typer.Option(help="Ledger to add to. Default: ledger.jsonl in the current folder.")
     ] = None,
     title: archives.Title = "ONCOSEG",
     tls: archives.Tls = False,
@@ -35,7 +35,8 @@ def push(
     protected = archives.security(credentials, tls=tls, ca=ca, certificate=certificate, key=key)
     archive = open_archive(peer, protected, title)
     found = outgoing(files)
-    place = ledger or (files[0] if files[0].is_dir() else files[0].parent) / LEDGER
+    # Not beside the files: folders that are pushed may be somebody's archive of images.
+    place = ledger or Path(LEDGER)
     done = push_all(archive, found, Ledger(place), archives.patience(attempts))
     say(f"{len(found)} object(s): {done.sent} sent, {done.there} were there; ledger {place}")
     if done.refused:
