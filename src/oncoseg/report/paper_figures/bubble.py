@@ -6,6 +6,7 @@ model stands for what it computes of one volume: slices, tiles, mirrored passes 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from oncoseg.report.tables import magnitude, number
 from oncoseg.report.views import require_known
 from oncoseg.score import Cost
 
+#: Letters of a name that stands beside its bubble.
+LONGEST = 30
 TITLE = "Dice against operations of a whole volume, bubble area by parameters"
 
 
@@ -49,9 +52,10 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
     """
     held = _entries(results, choices)
     figure = PaperFigure(figsize=(7.2, 4.2), layout="constrained")
-    axes = draw_bubbles(figure, [e.bubble for e in held], "Dice")
+    shown, key = _numbered([e.bubble for e in held])
+    axes = draw_bubbles(figure, shown, "Dice")
     axes.grid(visible=True)
-    said = _said(held)
+    said = f"{key}{_said(held)}"
     note(figure, said)
     figure.numbers = [
         {"model": e.bubble.label, "prompt": e.prompt, "dice": e.dice.mean, "low": e.dice.low, "high": e.dice.high,
@@ -66,6 +70,14 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
     ]
     figure.words = " ".join([said, *values])
     return figure
+
+
+def _numbered(bubbles: Sequence[Bubble]) -> tuple[list[Bubble], str]:
+    """Bubbles under numbers, and what the numbers mean, where a name is too long to stand beside its bubble."""
+    if max(len(bubble.label) for bubble in bubbles) <= LONGEST:
+        return list(bubbles), ""
+    named = [dataclasses.replace(bubble, label=str(n)) for n, bubble in enumerate(bubbles, start=1)]
+    return named, "; ".join(f"{n}: {bubble.label}" for n, bubble in enumerate(bubbles, start=1)) + ". "
 
 
 def _entries(results: Sequence[CellResult], choices: Choices) -> list[_Entry]:

@@ -74,7 +74,8 @@ def draw(results: Sequence[CellResult], choices: Choices) -> PaperFigure:
             axes.set_title(choices.named(name) if metric == choices.metrics[0] else "")
             axes.set_ylabel(f"mean {word}" + (f" of {choices.structure}" if choices.structure else ""))
             axes.grid(axis="y")
-            from_zero(axes)
+    for column in grid.T:  # panels of a column share their axis, so the one that reaches highest decides
+        from_zero(max(column, key=lambda axes: axes.dataLim.y1))
     for axes in grid[-1]:
         axes.set_xlabel("share of the training patients")
         axes.set_xticks([0, 25, 50, 75, 100])
