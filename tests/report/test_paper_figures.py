@@ -412,6 +412,17 @@ def test_bubbles_grow_with_parameters_and_stand_at_their_operations(tmp_path, wr
     assert "12 patients" in figure.words
 
 
+def test_names_too_long_for_their_bubbles_become_numbers_with_a_key(tmp_path, write_cell, planned):
+    long = "a_model_of_a_name_that_goes_on_and_on"
+    for model, macs in (("small", 10**12), (long, 10**13)):
+        write_cell(tmp_path, planned(model, macs=macs, cases=MANY))
+    figure = draw("bubble", tmp_path)
+    assert {"1", "2"} <= set(texts(figure))
+    assert f"{long}, box" not in texts(figure)
+    assert f": {long}, box" in figure.words
+    assert {row["model"] for row in figure.numbers} == {"small, box", f"{long}, box"}
+
+
 def test_bubbles_need_counted_operations(models):
     with pytest.raises(InputError, match="cost = true"):
         draw("bubble", models)
