@@ -173,9 +173,10 @@ def test_a_pull_goes_on_after_it_was_given_up(orthanc, protocol, ct, tmp_path, p
     archive, query = opened(orthanc, protocol), Query(study=study_of(folder))
     with pytest.raises(FetchError, match="the same command goes on from there"):
         pull(Broken(archive, orthanc, 5), query, out, Patience(attempts=1))
-    assert len(list(out.rglob("*.dcm"))) == 5
+    kept = len(list(out.rglob("*.dcm")))
+    assert 5 <= kept < 12  # what was on its way by DIMSE when it was cut may still arrive
     rest = pull(archive, query, out, patience)
-    assert (rest.fetched, rest.there) == (7, 5)
+    assert (rest.fetched, rest.there) == (12 - kept, kept)
 
 
 def test_an_archive_that_is_not_there_is_said_after_the_last_attempt(orthanc, protocol, ct, tmp_path):
