@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import oncoseg
 from oncoseg.errors import UnknownNameError
 from oncoseg.io.structures import Structure
 
@@ -77,3 +78,19 @@ def category_and_type(structure: Structure) -> tuple[Concept, Concept]:
     words = structure.name.casefold().replace("_", " ").replace("-", " ").replace("esophagus", "oesophagus")
     named = [concept for organ, concept in SITES.items() if organ in words.replace("ooes", "oes")]
     return _ANATOMY, named[0] if len(named) == 1 else _TISSUE
+
+
+def of_its_own(series_number: int) -> dict[str, Any]:
+    """What an object of ours has of its own, as highdicom's classes want it: new UIDs, numbers, and what wrote it."""
+    from highdicom import UID
+
+    return {
+        "series_instance_uid": UID(),
+        "series_number": series_number,
+        "sop_instance_uid": UID(),
+        "instance_number": 1,
+        "manufacturer": "oncoseg",
+        "manufacturer_model_name": "oncoseg",
+        "software_versions": oncoseg.__version__,
+        "device_serial_number": "none",
+    }

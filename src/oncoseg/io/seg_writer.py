@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-import oncoseg
 from oncoseg.errors import InputError
-from oncoseg.io.coding import category_and_type, site
+from oncoseg.io.coding import category_and_type, of_its_own, site
 from oncoseg.io.dicom_reference import Reference, character_set, complete, names_as_they_are, say_deidentified
 from oncoseg.io.structures import LONG, RESEARCH_USE, MadeBy, Structure, require_distinct
 
@@ -63,14 +62,7 @@ def segmentation(
             pixel_array=pixels,
             segmentation_type=kind,
             segment_descriptions=[_described(n, s, made_by, where) for n, s in enumerate(structures, start=1)],
-            series_instance_uid=highdicom.UID(),
-            series_number=SERIES_NUMBER,
-            sop_instance_uid=highdicom.UID(),
-            instance_number=1,
-            manufacturer="oncoseg",
-            manufacturer_model_name="oncoseg",
-            software_versions=oncoseg.__version__,
-            device_serial_number="none",
+            **of_its_own(SERIES_NUMBER),
             fractional_type="PROBABILITY",
             content_description=RESEARCH_USE[:LONG],
             content_label="SEGMENTATION",

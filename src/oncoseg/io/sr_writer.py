@@ -10,7 +10,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 import oncoseg
-from oncoseg.io.coding import NEOPLASM, Concept, site
+from oncoseg.io.coding import NEOPLASM, Concept, of_its_own, site
 from oncoseg.io.dicom_reference import Reference, character_set, complete, names_as_they_are, say_deidentified
 from oncoseg.io.structures import LONG, RESEARCH_USE, MadeBy
 from oncoseg.measurements import Axis, LesionMeasurement
@@ -89,14 +89,7 @@ def structured_report(
         made = highdicom.sr.ComprehensiveSR(
             evidence=[*sources, *([] if segmented is None else [segmented])],
             content=content,
-            series_instance_uid=highdicom.UID(),
-            series_number=SERIES_NUMBER,
-            sop_instance_uid=highdicom.UID(),
-            instance_number=1,
-            manufacturer="oncoseg",
-            manufacturer_model_name="oncoseg",
-            software_versions=oncoseg.__version__,
-            device_serial_number="none",
+            **of_its_own(SERIES_NUMBER),
             series_description="oncoseg SR, research use only",
             is_complete=True,
         )
