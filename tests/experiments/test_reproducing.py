@@ -47,7 +47,9 @@ def test_the_matrices_are_files_that_bench_reads_too():
 
 def test_smoke_needs_no_data():
     for paper in PAPERS:
-        gather(paper, matrix_names(paper), "smoke").require_data()
+        found = gather(paper, matrix_names(paper), "smoke")
+        found.require_data()  # raises where a folder is missing
+        assert found.missing == ()
 
 
 def test_missing_data_are_named_with_where_to_get_them():

@@ -17,7 +17,7 @@ from oncoseg.contracts import ModelInfo, Recipe
 from oncoseg.nn.sam3d.mask_enhanced import Feed, MaskEnhancedSam, Trained, official_state, set_trained, with_base
 from oncoseg.promptable.building import built
 from oncoseg.promptable.options import require
-from oncoseg.promptable.volume_options import VolumeOptions
+from oncoseg.promptable.volume_options import SMALL, VolumeOptions
 from oncoseg.promptable.volume_teaching import TaughtVolumeModel
 from oncoseg.weights.loading import load_strictly
 
@@ -95,18 +95,7 @@ class Options(VolumeOptions):
 def _smoke(rate: float, *variants: str) -> Recipe:
     return Recipe(
         source="none: a small network from random weights, to see on a CPU that everything runs",
-        options={
-            "embed_dim": 48,
-            "depth": 2,
-            "heads": 4,
-            "width": 48,
-            "image_size": 32,
-            "patch_size": 8,
-            "spacing_mm": 4.0,
-            "rounds": 2,
-            "flips": False,
-            "shift": 1,
-        },
+        options=SMALL,
         training={"steps": 250, "batch": 2, "learning_rate": rate, "validate_every": 50},
         variants=variants,
     )

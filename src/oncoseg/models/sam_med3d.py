@@ -14,7 +14,7 @@ from oncoseg import msam
 from oncoseg.contracts import ModelInfo, Recipe
 from oncoseg.nn.sam3d.network import Sam3d
 from oncoseg.promptable.building import built
-from oncoseg.promptable.volume_options import VolumeOptions
+from oncoseg.promptable.volume_options import SMALL, VolumeOptions
 from oncoseg.promptable.volume_teaching import TaughtVolumeModel
 
 INFOS = (
@@ -46,19 +46,7 @@ class Options(VolumeOptions):
 RECIPES = {
     "smoke": Recipe(
         source="none: a small network from random weights, to see on a CPU that everything runs",
-        options={
-            "embed_dim": 48,
-            "depth": 2,
-            "heads": 4,
-            "width": 48,
-            "image_size": 32,
-            "patch_size": 8,
-            "spacing_mm": 4.0,
-            "rounds": 2,
-            "mask_only": False,
-            "flips": False,
-            "shift": 1,
-        },
+        options={**SMALL, "mask_only": False},
         training={"steps": 300, "batch": 2, "learning_rate": 1e-3, "validate_every": 50},
     ),
     "paper": Recipe(

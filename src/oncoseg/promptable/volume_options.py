@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from oncoseg.nn.sam3d.attention import Positions
 from oncoseg.nn.sam_vit import VitSize, sized
 from oncoseg.promptable.options import require
+
+#: A network that a CPU teaches in seconds; options of the recipes `smoke`.
+SMALL: Mapping[str, Any] = {
+    "embed_dim": 48,
+    "depth": 2,
+    "heads": 4,
+    "width": 48,
+    "image_size": 32,
+    "patch_size": 8,
+    "spacing_mm": 4.0,
+    "rounds": 2,
+    "flips": False,
+    "shift": 1,
+}
 
 
 @dataclass(frozen=True)
