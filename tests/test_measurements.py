@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from oncoseg.errors import GridMismatchError
+from oncoseg.errors import GridMismatchError, InputError
 from oncoseg.measurements import measure
 from oncoseg.volume import Volume
 
@@ -100,3 +100,45 @@ def test_parts_in_one_row_are_told_apart():
     voxels[0, 0, [1, 4, 5, 7]] = voxels[1, 0, 1:8] = True
     (lesion,) = measure(on_grid(voxels))
     assert lesion.long_axis.length_mm == pytest.approx(np.hypot(7 * 0.5, 0.0))
+
+
+def lungs(shape=(40, 60, 90)):
+    """The patient's right lung on low columns (x grows to the left), the left one shorter."""
+    labels = np.zeros(shape, np.uint8)
+    labels[2:38, 10:50, 5:36], labels[8:38, 10:50, 55:85] = 1, 2
+    return on_grid(labels, (5.0, 2.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        ((4, 30, 20), "right lung, lower third"),
+        ((20, 30, 20), "right lung, middle third"),
+        ((36, 30, 70), "left lung, upper third"),
+        ((17, 30, 70), "left lung, lower third"),  # 9 of the 29 steps of the left lung
+        ((20, 30, 39), "right lung, middle third"),  # beside it, as masks leave dense tumours out
+    ],
+)
+def test_a_lesion_is_in_the_lung_and_third_that_surround_it(index, expected):
+    mask = np.zeros((40, 60, 90), bool)
+    mask[index] = True
+    (lesion,) = measure(on_grid(mask, (5.0, 2.0, 2.0)), lungs=lungs())
+    assert str(lesion.location) == expected
+
+
+@pytest.mark.parametrize("index", [(20, 30, 45), (0, 59, 89), (39, 0, 0)], ids=["between", "beside", "above"])
+def test_a_lesion_between_the_lungs_or_away_from_them_has_no_location(index):
+    mask = np.zeros((40, 60, 90), bool)
+    mask[index] = True
+    far = lungs()
+    far = far.with_voxels(np.where(np.indices(far.shape)[1] < 35, far.voxels, 0).astype(np.uint8))
+    far.voxels[30:] = 0
+    (lesion,) = measure(on_grid(mask, (5.0, 2.0, 2.0)), lungs=far)
+    assert lesion.location is None
+
+
+def test_lungs_of_other_labels_are_refused():
+    wrong = lungs()
+    wrong.voxels[0, 0, 0] = 5
+    with pytest.raises(InputError, match="labels 0, 1, 2, 5"):
+        measure(on_grid(np.ones((40, 60, 90), bool), (5.0, 2.0, 2.0)), lungs=wrong)

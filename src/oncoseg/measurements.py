@@ -1,4 +1,4 @@
-"""What a radiologist would measure on lesions: volume, diameters on the slice where they are longest, mean value.
+"""What a radiologist would measure on lesions: volume, diameters on the slice where they are longest, mean, location.
 
 Sizes are taken between voxel edges (half-level outline), so a single voxel of 1 mm is 1 mm wide.
 """
@@ -6,17 +6,38 @@ Sizes are taken between voxel edges (half-level outline), so a single voxel of 1
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
+from oncoseg.errors import InputError
 from oncoseg.lesions import Region, regions
 from oncoseg.volume import Volume
 
 #: Position (row, column) in voxels on a slice.
 Point = tuple[float, float]
+#: Lung within so many mm of a lesion says where it is: lung masks often leave out what is dense.
+_AROUND_MM = 20.0
+#: Share of that lung that must be one of the two.
+_CLEARLY = 0.75
+_THIRDS: tuple[Literal["lower"], Literal["middle"], Literal["upper"]] = ("lower", "middle", "upper")
+
+
+class Location(NamedTuple):
+    """Which part of which lung a lesion lies in or at.
+
+    Attributes:
+        side: the patient's.
+        third: of the lung's height, by the lesion's centre.
+    """
+
+    side: Literal["right", "left"]
+    third: Literal["lower", "middle", "upper"]
+
+    def __str__(self) -> str:
+        return f"{self.side} lung, {self.third} third"
 
 
 class Axis(NamedTuple):
@@ -44,7 +65,8 @@ class LesionMeasurement:
         short_axis: longest diameter perpendicular to it on that slice.
         mean, deviation: of the image inside the lesion, HU for CT; None without an image.
         centre_mm: LPS mm of the centre of mass.
-        slices: number of slices the lesion lies on.
+        first_slice, slices: the first slice the lesion lies on, and their number.
+        location: in the lungs; None without lungs, away from them (over 20 mm), or between the two.
     """
 
     number: int
@@ -55,7 +77,9 @@ class LesionMeasurement:
     mean: float | None
     deviation: float | None
     centre_mm: tuple[float, float, float]
+    first_slice: int
     slices: int
+    location: Location | None = None
 
     @property
     def millilitres(self) -> float:
@@ -63,7 +87,7 @@ class LesionMeasurement:
         return self.volume_mm3 / 1000
 
 
-def measure(mask: Volume, image: Volume | None = None) -> list[LesionMeasurement]:
+def measure(mask: Volume, image: Volume | None = None, lungs: Volume | None = None) -> list[LesionMeasurement]:
     """Measurements of every lesion (26-connected component) of a mask.
 
     Diameters are those of the convex outline of one connected part of the lesion on one slice; they are axial where
@@ -72,20 +96,28 @@ def measure(mask: Volume, image: Volume | None = None) -> list[LesionMeasurement
     Args:
         mask: bool.
         image: on the same grid; None leaves the mean values out.
+        lungs: labels on the same grid, 1 the patient's right lung, 2 the left; None leaves locations out.
 
     Returns:
         One a lesion, largest volume first; empty for an empty mask.
 
     Raises:
-        GridMismatchError: when image and mask differ.
+        GridMismatchError: when image and mask, or lungs and mask differ.
+        InputError: for lungs with other labels.
     """
     if image is not None:
         image.require_same_grid(mask, "image and mask")
+    if lungs is not None:
+        lungs.require_same_grid(mask, "lungs and mask")
+        _require_sides(lungs)
     found = sorted(regions(mask), key=lambda region: -int(np.count_nonzero(region.voxels)))
-    return [_measured(number, region, mask, image) for number, region in enumerate(found, start=1)]
+    sides = None if lungs is None else _lungs(lungs)
+    return [_measured(number, region, mask, image, sides) for number, region in enumerate(found, start=1)]
 
 
-def _measured(number: int, region: Region, mask: Volume, image: Volume | None) -> LesionMeasurement:
+def _measured(
+    number: int, region: Region, mask: Volume, image: Volume | None, lungs: _Lungs | None
+) -> LesionMeasurement:
     index = np.argwhere(region.voxels)
     values = None
     if image is not None:
@@ -102,8 +134,49 @@ def _measured(number: int, region: Region, mask: Volume, image: Volume | None) -
         None if values is None else float(values.mean()),
         None if values is None else float(values.std()),
         (x, y, z),
+        region.start[0],
         region.voxels.shape[0],
+        None if lungs is None else _location(region, z, lungs),
     )
+
+
+class _Lungs(NamedTuple):
+    """Labels 1 (right) and 2 (left), and the lowest and highest mm of each lung that is there."""
+
+    labels: Volume
+    heights: dict[int, tuple[float, float]]
+
+
+def _lungs(labels: Volume) -> _Lungs:
+    heights = {}
+    for label in (1, 2):
+        for whole in regions(labels.with_voxels(labels.voxels == label), "volume"):
+            corners = np.array([whole.start, np.subtract(whole.stop, 1)])
+            ends = [float(labels.index_to_mm(np.choose(corner, corners))[2]) for corner in np.ndindex(2, 2, 2)]
+            heights[label] = min(ends), max(ends)
+    return _Lungs(labels, heights)
+
+
+def _require_sides(lungs: Volume) -> None:
+    found = np.unique(lungs.voxels)
+    if not np.isin(found, (0, 1, 2)).all():
+        shown = ", ".join(f"{value:g}" for value in found[:8])
+        raise InputError(
+            f"The lungs have the labels {shown}; 1 is the patient's right lung, 2 the left, as `oncoseg lungs` writes."
+        )
+
+
+def _location(region: Region, height_mm: float, lungs: _Lungs) -> Location | None:
+    """The lung that most of what surrounds a lesion belongs to, and the third of it that the lesion's centre is in."""
+    margin = np.ceil(_AROUND_MM / np.array(lungs.labels.spacing)).astype(int)
+    low, high = np.maximum(np.array(region.start) - margin, 0), np.array(region.stop) + margin
+    around = lungs.labels.voxels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    right, left = int((around == 1).sum()), int((around == 2).sum())
+    if not right + left or max(right, left) < _CLEARLY * (right + left):
+        return None
+    bottom, top = lungs.heights[1 if right > left else 2]
+    share = (height_mm - bottom) / (top - bottom) if top > bottom else 0.5
+    return Location("right" if right > left else "left", _THIRDS[int(np.clip(share * 3, 0, 2))])
 
 
 def _diameters(region: Region, spacing: tuple[float, float]) -> tuple[int, Axis, Axis]:

@@ -52,6 +52,28 @@ def test_all_four_files_hold_the_mask(oncoseg, clinic, tmp_path):
     assert "mL" in result.err
 
 
+def test_lungs_that_are_given_say_where_a_lesion_is(oncoseg, clinic, tmp_path):
+    folder, mask, _ = clinic
+    write_volume(tmp_path / "lungs.nii.gz", mask.with_voxels(np.full(mask.shape, 2, np.uint8)))
+    command = ("export", tmp_path / "mask.nii.gz", "--reference", folder, "--sr", tmp_path / "sr.dcm", "--site", "Lung")
+    result = oncoseg(*command, "--lungs", tmp_path / "lungs.nii.gz")
+    assert result.code == 0, result.err
+    assert "left lung, middle third" in result.err
+    assert b"7771000" in (tmp_path / "sr.dcm").read_bytes()  # SNOMED CT, left
+    result = oncoseg(*command)
+    assert result.code == 0, result.err
+    assert "not located in the lungs: lungs (classical): no right lung was found" in result.err
+    assert b"7771000" not in (tmp_path / "sr.dcm").read_bytes()
+
+
+def test_people_who_drew_are_named_as_such(oncoseg, clinic, tmp_path):
+    folder, *_ = clinic
+    command = ("export", tmp_path / "mask.nii.gz", "--reference", folder, "--rtstruct", tmp_path / "rt.dcm")
+    assert oncoseg(*command, "--manual").code == 0
+    (roi,) = pydicom.dcmread(tmp_path / "rt.dcm").StructureSetROISequence
+    assert (roi.ROIGenerationAlgorithm, roi.ROIDescription.split(",")[0]) == ("MANUAL", "Drawn by people")
+
+
 def test_model_weights_and_prompts_are_inside_the_objects(oncoseg, clinic, tmp_path):
     folder, *_ = clinic
     (tmp_path / "weights.safetensors").write_bytes(b"weights")
@@ -228,6 +250,8 @@ def test_thinning_says_what_it_costs(oncoseg, clinic, tmp_path):
         (["--rtstruct", "r.dcm", "--type", "tumour"], "none of GTV"),
         (["--rtstruct", "r.dcm", "--seg", "r.dcm"], "given twice"),
         (["--rtstruct", "r.dcm", "--thin", "-1"], "thin_mm"),
+        (["--sheet", "s.html", "--site", "lungs"], "Unknown body site 'lungs'"),
+        (["--sr", "sr.dcm", "--lungs", "mask.nii.gz"], "--site lung"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments, message, oncoseg, clinic, tmp_path, monkeypatch):

@@ -166,3 +166,20 @@ def test_patients_keep_their_names_in_every_character_set(character_set, name, m
     for made in ("rt.dcm", "seg.dcm", "sr.dcm"):
         assert str(pydicom.dcmread(tmp_path / made).PatientName) == name
         assert faults(tmp_path / made) == []
+
+
+def test_a_lesion_in_a_lung_has_its_side_and_height(one_and_two, mock, tmp_path, faults):
+    image, masks = one_and_two
+    mask = image.with_voxels(masks["GTV"])
+    lungs = np.zeros(mask.shape, np.uint8)
+    lungs[1:] = 2  # slices rise by 2 mm from the second on, so the lesion on slices 1 to 7 of 1 to 11 lies low
+    mock.write_ct(tmp_path / "ct", image)
+    reference = open_reference(tmp_path / "ct")
+    (lesion,) = measure(mask, None, image.with_voxels(lungs))
+    for where, sides in (("lung", {"Left"}), ("liver", set())):
+        made = structured_report([Finding("GTV", lesion)], reference, MODEL, where=where)
+        made.save_as(tmp_path / f"{where}.dcm")
+        assert faults(tmp_path / f"{where}.dcm") == []
+        (site,) = [s for g in groups(tmp_path / f"{where}.dcm") for s in g.finding_sites]
+        assert {site.laterality.meaning} - {None} == sides if site.laterality else not sides
+        assert (site.topographical_modifier is not None) == bool(sides)

@@ -11,6 +11,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from oncoseg import registry
+from oncoseg.cli.clinical import Choices
+from oncoseg.cli.listen import _answerer, _Result
 from oncoseg.errors import InputError, PartialFailureError
 from oncoseg.io.dicom import find_series
 from oncoseg.pacs.inbox import Inbox
@@ -247,11 +250,11 @@ def test_a_study_goes_in_and_its_result_comes_back_through_kills_of_both_sides(o
     listening = listen(orthanc.web, orthanc.listener)
     until(lambda: list(out.glob("results/*/done.json")))
     assert listening.end() == 0
-    assert set(made) == {"rtstruct.dcm", "seg.dcm"}
+    assert set(made) == {"rtstruct.dcm", "seg.dcm", "sr.dcm"}
     assert {p.name: p.read_bytes() for p in out.glob("results/*/*.dcm")} == made
     expected = sorted(str(pydicom.dcmread(p).SOPInstanceUID) for p in out.glob("results/*/*.dcm"))
     assert orthanc.holds() == expected
-    assert orthanc.arrivals() == 2
+    assert orthanc.arrivals() == 3
     lines = list(Ledger(out / "ledger.jsonl").lines())
     stored = sorted(line.sop for line in lines if line.outcome == "stored" and line.way == "in")
     assert stored == sorted(file.instance.sop for file in files)
@@ -260,6 +263,30 @@ def test_a_study_goes_in_and_its_result_comes_back_through_kills_of_both_sides(o
     about = json.loads(next(out.glob("results/*/result.json")).read_text())
     assert about["series"] == received.uid
     assert about["made_by"].startswith("Drawn by empty")
+
+
+class Failing:
+    """A model whose library raises what is none of oncoseg's errors."""
+
+    info = registry.load("models", "empty").INFOS[0]
+
+    def predict(self, image, prompts=()):
+        raise RuntimeError(f"out of memory at {image.shape}")
+
+
+def test_a_model_that_fails_in_its_own_way_ends_no_listener(office, ct):
+    wanted = _Result("empty", None, "GTV", 0.5, Choices(allow_empty=True))
+    office.desk.task = Task(_answerer(Failing(), lambda image: [], wanted), None)
+    office.receive(ct(8))
+    office.wait(11)
+    assert "failed (RuntimeError)" in office.said[-1]
+    assert not list((office.out / RESULTS).rglob("*.dcm"))
+
+
+def test_another_threshold_is_another_result():
+    told = {_Result("empty", None, "GTV", threshold, Choices(site=site)).told
+            for threshold, site in ((0.5, None), (0.4, None), (0.5, "lung"))}  # fmt: skip
+    assert len(told) == 3
 
 
 def test_a_model_that_needs_prompts_is_refused():

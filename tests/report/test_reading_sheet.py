@@ -1,12 +1,13 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from oncoseg.errors import InputError
 from oncoseg.io.sr_writer import Finding
-from oncoseg.measurements import measure
-from oncoseg.report.reading_sheet import LUNG, SOFT_TISSUE, Sheet, rows, write_sheet
+from oncoseg.measurements import Location, measure
+from oncoseg.report.reading_sheet import LUNG, SOFT_TISSUE, Sheet, _rows, columns, rows, write_sheet
 from oncoseg.volume import Volume
 
 
@@ -65,3 +66,31 @@ def test_the_window_suits_the_site():
 def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"\.pdf or \.html"):
         write_sheet(tmp_path / "sheet.docx", sheet())
+
+
+def test_locations_have_a_column_where_there_are_any():
+    plain = sheet()
+    assert len(columns(plain)) == len(rows(plain)[0]) == 7
+    first, second = plain.findings
+    located = replace(first, lesion=replace(first.lesion, location=Location("left", "upper")))
+    lines = rows(replace(plain, findings=[located, second]))
+    assert [line[7] for line in lines] == ["left lung, upper third", "–"]
+    assert columns(replace(plain, findings=[located, second]))[7] == "location"
+
+
+def test_the_page_says_which_side_is_which(tmp_path):
+    plain = sheet()
+    write_sheet(tmp_path / "a.html", plain)
+    assert "patient&#39;s right is on the left" in (tmp_path / "a.html").read_text()
+    mirrored = Volume(plain.image.voxels, plain.image.affine @ np.diag([1.0, 1.0, -1.0, 1.0]))
+    masks = {name: mirrored.with_voxels(mask.voxels) for name, mask in plain.masks.items()}
+    write_sheet(tmp_path / "b.html", replace(plain, image=mirrored, masks=masks))
+    assert "patient&#39;s right is on the right" in (tmp_path / "b.html").read_text()
+
+
+def test_one_lesion_fills_three_rows_of_pictures():
+    assert [len(views) for views in _rows(sheet(radii=(5,)))] == [3, 3, 3]
+    assert len(_rows(sheet(radii=(5, 3)))) == 3
+    assert _rows(sheet(radii=())) == []
+    titles = [view.title for view in _rows(sheet(radii=(5,)))[2]]
+    assert titles == ["GTV<1>, slice 6", "GTV<1>, slice 4", "GTV<1>, slice 2"]  # of slices 2 to 6

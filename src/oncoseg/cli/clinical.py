@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oncoseg.io.structures import MadeBy, Structure
     from oncoseg.io.together import Writer
     from oncoseg.prompt import Prompt
+    from oncoseg.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,33 @@ class Choices:
         shaping: of contours.
         site: body site, None when unknown.
         label_map: write the SEG as a label map.
+        lungs: labels of the lungs, 1 right, 2 left, for the site "lung"; None to find them.
         allow_empty: write structures without a voxel.
         key: file of `oncoseg deidentify --key`: the objects are de-identified by it, to go with images that are.
+
+    Raises:
+        InputError: when the key is none.
+        UnknownNameError: for a body site that has no code.
     """
 
     add_to: Path | None = None
     shaping: Shaping | None = None
     site: str | None = None
     label_map: bool = False
+    lungs: Path | None = None
     allow_empty: bool = False
     key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.site is not None:
+            from oncoseg.io.coding import site
+
+            site(self.site)
+            object.__setattr__(self, "site", self.site.strip().casefold())
+        if self.key is not None:
+            from oncoseg.io.pseudonyms import read_key
+
+            read_key(self.key)
 
 
 def open_for(
@@ -163,7 +181,7 @@ def write_clinical(
         writers[targets.seg] = _saving(segmented, how)
     if targets.sr is not None or targets.sheet is not None:
         writers |= _measured(
-            structures, reference, made_by, targets=targets, site=choices.site, segmented=segmented, how=how
+            structures, reference, made_by, targets=targets, choices=choices, segmented=segmented, how=how
         )
     written_together(writers)
     for path in writers:
@@ -203,7 +221,7 @@ def _measured(
     made_by: MadeBy,
     *,
     targets: Targets,
-    site: str | None,
+    choices: Choices,
     segmented: Segmentation | None,
     how: Deidentifying | None,
 ) -> dict[Path, Writer]:
@@ -214,8 +232,9 @@ def _measured(
     tumours = [s for s in structures if s.kind == "GTV"]
     if not tumours:
         raise InputError("Measurements are of tumours and none of the structures is one: give --type GTV.")
-    image = reference.image()
-    lesions = {s.name: measure(s.mask, image) for s in tumours}
+    image, site = reference.image(), choices.site
+    lungs = _lungs(image, reference, choices) if any(s.mask.voxels.any() for s in tumours) else None
+    lesions = {s.name: measure(s.mask, image, lungs) for s in tumours}
     findings = [Finding(name, lesion, len(found)) for name, found in lesions.items() for lesion in found]
     writers: dict[Path, Writer] = {}
     if targets.sr is not None:
@@ -233,8 +252,26 @@ def _measured(
         say(
             f"{finding.title}: {lesion.millilitres:.2f} mL, {lesion.long_axis.length_mm:.1f} x "
             f"{lesion.short_axis.length_mm:.1f} mm on slice {lesion.slice_index}"
+            + (f", {lesion.location}" if lesion.location else "")
         )
     return writers
+
+
+def _lungs(image: Volume, reference: Reference, choices: Choices) -> Volume | None:
+    """The lungs that lesions are located in: those that are given, or found in a CT whose site is the lung."""
+    from oncoseg.io.images import read_image
+    from oncoseg.io.structures import onto_grid
+    from oncoseg.preprocess.lungs import lungs, reject_reason
+
+    if choices.lungs is not None:
+        return onto_grid(read_image(choices.lungs), image, f"the lungs {choices.lungs} and the image")
+    if choices.site != "lung" or reference.series.modality != "CT":
+        return None
+    found = lungs(image)
+    if (reason := reject_reason(found)) is not None:
+        say(f"lesions are not located in the lungs: {reason}; --lungs FILE of oncoseg export gives them")
+        return None
+    return found.labels
 
 
 def _tell(structures: Sequence[Structure], rois: Sequence[WrittenRoi]) -> None:

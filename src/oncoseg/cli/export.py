@@ -33,6 +33,9 @@ def export(
         str | None, typer.Option("--type", help="Interpreted type of all ROIs: GTV, ORGAN ... Default: by their names.")
     ] = None,
     site: Annotated[str | None, typer.Option(help="Body site that is coded: lung, liver ... Default: unknown.")] = None,
+    lungs: Annotated[
+        Path | None, typer.Option(help="Labels of `oncoseg lungs`, for --site lung. Default: found in the CT.")
+    ] = None,
     threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Probability above which a voxel is inside.")
     ] = 0.5,
@@ -67,13 +70,15 @@ def export(
         raise InputError("Say what to write: --rtstruct, --seg, --sr or --sheet, each with the name of a file.")
     if add_to is not None and rtstruct is None:
         raise InputError("--add-to needs --rtstruct: the new file for the old and the new ROIs.")
+    choices = Choices(add_to, Shaping(smooth, thin), site, label_map, lungs, allow_empty, deidentified)
+    if lungs is not None and choices.site != "lung":
+        raise InputError("--lungs tells where in the lungs lesions are: give --site lung too.")
     drawn = read_image(mask)
     image = open_reference(reference, fits=drawn)
-    given = [path for path in (mask, add_to, weights, prompts) if path is not None]
+    given = [path for path in (mask, add_to, lungs, weights, prompts) if path is not None]
     targets.require_writable([*given, *image.files])
     volume = onto_grid(drawn, image.grid, f"the mask {mask} and the series in {reference}")
     structures = _structures(volume, _wanted(roi or []), kind, threshold=threshold, source=mask)
-    choices = Choices(add_to, Shaping(smooth, thin), site, label_map, allow_empty, deidentified)
     write_clinical(
         structures, image, _made_by(model, weights, prompts, manual=manual), targets=targets, choices=choices
     )

@@ -15,6 +15,7 @@ from oncoseg.cli import archives
 from oncoseg.cli.show import say
 
 if TYPE_CHECKING:
+    from oncoseg.cli.clinical import Choices
     from oncoseg.contracts import Model
     from oncoseg.io.dicom import Series
     from oncoseg.pacs.ledger import Ledger
@@ -52,11 +53,12 @@ def listen(
     key: archives.Key = None,
     credentials: archives.CredentialsFile = None,
 ) -> None:
-    """Receive studies by DIMSE, segment the tumour on each, and keep or send back RTSTRUCT and SEG.
+    """Receive studies by DIMSE, segment the tumour on each, and keep or send back RTSTRUCT, SEG and SR.
 
     Everything is on disk before it is acknowledged: a listener that was killed goes on when it is started again. With
     --tls both sides are encrypted; --certificate and --key are then ours.
     """
+    from oncoseg.cli.clinical import Choices
     from oncoseg.cli.settings import open_model
     from oncoseg.config import parse_settings
     from oncoseg.errors import InputError
@@ -76,12 +78,13 @@ def listen(
         raise InputError("--tls needs our --certificate (and --key): callers check it.")
     protected = archives.security(credentials, tls=tls, ca=ca, certificate=certificate, key=key)
     require_writable(out / LEDGER)
+    wanted = _Result(model, weights, roi, threshold, Choices(site=site, allow_empty=True))
     chosen = open_model(model, weights, parse_settings(settings or []), trained=True)
     propose = _proposer(chosen, prompt)
     ledger = Ledger(out / LEDGER)
-    answer = _answerer(chosen, propose, _Result(model, weights, roi, site, threshold))
     send = None if send_to is None else _sender(send_to, protected, title, ledger)
-    task = Task(answer, send, modality, "\n".join([model, str(weights), str(settings), str(prompt), roi]))
+    maker = [chosen.info.full_name, wanted.weights_sha256(chosen), str(settings), str(prompt), wanted.told]
+    task = Task(_answerer(chosen, propose, wanted), send, modality, "\n".join(maker))
     receiver = Receiver(
         Inbox(out / RECEIVED, ledger), require_aet(title), callers=allowed, security=protected if tls else None
     )
@@ -133,42 +136,60 @@ class _Result:
     model: str
     weights: Path | None
     roi: str
-    site: str | None
     threshold: float
+    choices: Choices
+
+    @property
+    def told(self) -> str:
+        """What makes another result of the same prediction."""
+        return f"{self.roi} {self.threshold} {self.choices.site}"
+
+    def weights_sha256(self, chosen: Model) -> str:
+        """Of the file that the model was loaded from; "" when there is none."""
+        from oncoseg.cli.clinical import made_by_model
+
+        return made_by_model(chosen.info.full_name, self.model, self.weights, []).weights_sha256
 
 
 def _answerer(
     model: Model, propose: Callable[[Volume], list[Prompt]], wanted: _Result
 ) -> Callable[[Series, Path], tuple[Sequence[Path], Mapping[str, Any]]]:
-    """What segments a series and writes RTSTRUCT and SEG, both or none."""
+    """What segments a series and writes RTSTRUCT, SEG and SR, all or none; errors of a model end no listener."""
 
     def answer(series: Series, place: Path) -> tuple[Sequence[Path], Mapping[str, Any]]:
-        from oncoseg.cli.clinical import Choices, Targets, made_by_model, write_clinical
         from oncoseg.errors import OncosegError, PartialFailureError
         from oncoseg.experiments.predicting import CASE_ERRORS
-        from oncoseg.io.dicom_reference import open_reference
-        from oncoseg.io.structures import Structure
 
-        reference = open_reference(series.files[0])
-        image = reference.image()
         try:
-            prompts = propose(image)
-            probability = model.predict(image, prompts)
+            return _answered(model, propose, wanted, series=series, place=place)
         except OncosegError:
             raise
         except CASE_ERRORS as error:
             raise PartialFailureError(f"{model.info.full_name} failed ({type(error).__name__}).") from error
-        image.require_same_grid(probability, f"image and prediction of {model.info.full_name}")
-        probability.require_finite(f"The prediction of {model.info.full_name}")
-        inside = probability.with_voxels(probability.voxels > wanted.threshold)
-        made_by = made_by_model(model.info.full_name, wanted.model, wanted.weights, prompts)
-        targets = Targets(place / "rtstruct.dcm", place / "seg.dcm")
-        choices = Choices(site=wanted.site, allow_empty=True)
-        write_clinical([Structure(wanted.roi, inside, "GTV")], reference, made_by, targets=targets, choices=choices)
-        millilitres = float(inside.voxels.sum()) * image.voxel_volume_mm3 / 1000
-        return targets.files, {"series": series.uid, "made_by": made_by.sentence, "millilitres": round(millilitres, 3)}
 
     return answer
+
+
+def _answered(
+    model: Model, propose: Callable[[Volume], list[Prompt]], wanted: _Result, *, series: Series, place: Path
+) -> tuple[Sequence[Path], Mapping[str, Any]]:
+    from oncoseg.cli.clinical import Targets, made_by_model, write_clinical
+    from oncoseg.io.dicom_reference import open_reference
+    from oncoseg.io.structures import Structure
+
+    reference = open_reference(series.files[0])
+    image = reference.image()
+    prompts = propose(image)
+    probability = model.predict(image, prompts)
+    image.require_same_grid(probability, f"image and prediction of {model.info.full_name}")
+    probability.require_finite(f"The prediction of {model.info.full_name}")
+    inside = probability.with_voxels(probability.voxels > wanted.threshold)
+    made_by = made_by_model(model.info.full_name, wanted.model, wanted.weights, prompts)
+    targets = Targets(place / "rtstruct.dcm", place / "seg.dcm", place / "sr.dcm")
+    tumour = Structure(wanted.roi, inside, "GTV")
+    write_clinical([tumour], reference, made_by, targets=targets, choices=wanted.choices)
+    millilitres = float(inside.voxels.sum()) * image.voxel_volume_mm3 / 1000
+    return targets.files, {"series": series.uid, "made_by": made_by.sentence, "millilitres": round(millilitres, 3)}
 
 
 def _sender(peer: str, security: Security, title: str, ledger: Ledger) -> Callable[[Sequence[Path]], None]:

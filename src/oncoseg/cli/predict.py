@@ -70,7 +70,7 @@ def predict(
     ] = None,
 ) -> None:
     """Segment the tumour on one image. A reference is never needed; prompts come from you."""
-    from oncoseg.cli.clinical import Targets, open_for
+    from oncoseg.cli.clinical import Choices, Targets, made_by_model, open_for, write_clinical
     from oncoseg.cli.settings import open_model
     from oncoseg.config import parse_settings
     from oncoseg.io.dicom import read_series
@@ -79,6 +79,7 @@ def predict(
 
     require_writable(out)
     targets = Targets(rtstruct, seg, sr, sheet)
+    choices = Choices(site=site, allow_empty=True, key=deidentified)
     picked = _picked(image, series)
     opened = open_for(targets, image, alone=not labels, given=[out], series=picked)
     chosen = open_model(model, weights, parse_settings(settings or []), trained=True)
@@ -97,13 +98,11 @@ def predict(
     millilitres = float((probability.voxels > threshold).sum()) * volume.voxel_volume_mm3 / 1000
     say(f"wrote {out}: {millilitres:.2f} mL above probability {threshold:g}")
     if opened is not None:
-        from oncoseg.cli.clinical import Choices, made_by_model, write_clinical
         from oncoseg.io.structures import Structure
 
         inside = probability.with_voxels(probability.voxels > threshold)
         tumour = Structure(roi, inside, "GTV", probability if probabilities else None)
         made_by = made_by_model(chosen.info.full_name, model, weights, given)
-        choices = Choices(site=site, allow_empty=True, key=deidentified)
         write_clinical([tumour], opened, made_by, targets=targets, choices=choices)
 
 

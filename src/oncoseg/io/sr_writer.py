@@ -10,7 +10,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 import oncoseg
-from oncoseg.io.coding import NEOPLASM, Concept, of_its_own, site
+from oncoseg.io.coding import NEOPLASM, SITES, Concept, of_its_own, site
 from oncoseg.io.dicom_reference import Reference, character_set, complete, names_as_they_are, say_deidentified
 from oncoseg.io.structures import LONG, RESEARCH_USE, MadeBy
 from oncoseg.measurements import Axis, LesionMeasurement
@@ -53,7 +53,8 @@ def structured_report(
 ) -> ComprehensiveSR:
     """A report with one group of measurements for every lesion, ready to be saved.
 
-    A group holds volume (mm3), long and short axis (mm), and for CT the mean HU. It refers to its segment where a
+    A group holds volume (mm3), long and short axis (mm), for CT the mean HU, and the site, with side and height in the
+    lung where the lesion has a location. It refers to its segment where a
     segmentation is given and the ROI is one lesion; else the axes come with their lines on the slice, which the
     template for segments (TID 1411) has no room for.
 
@@ -75,7 +76,7 @@ def structured_report(
 
     place = _UNKNOWN if where is None else site(where)
     sources = complete(reference)
-    groups = [_group(finding, reference, made_by, place, segmented) for finding in findings]
+    groups = [_group(finding, reference, made_by, _site(finding, place), segmented) for finding in findings]
     content = highdicom.sr.MeasurementReport(
         observation_context=highdicom.sr.ObservationContext(observer_device_context=_observer()),
         procedure_reported=getattr(codes.LN, _PROCEDURES.get(reference.series.modality, _PROCEDURES["CT"])),
@@ -125,7 +126,20 @@ def _nothing(reference: Reference, place: Concept) -> Any:
     )
 
 
-def _group(finding: Finding, reference: Reference, made_by: MadeBy, place: Concept, segmented: Dataset | None) -> Any:
+def _site(finding: Finding, place: Concept) -> Any:
+    """The body site; in a lung with its side (CID 244) and its height (CID 2: superior, intermediate, inferior)."""
+    import highdicom
+    from pydicom.sr.codedict import codes
+
+    location = finding.lesion.location
+    if location is None or place != SITES["lung"]:
+        return highdicom.sr.FindingSite(place.coded())
+    heights = {"upper": codes.SCT.Superior, "middle": codes.SCT.Intermediate, "lower": codes.SCT.Inferior}
+    side = codes.SCT.Right if location.side == "right" else codes.SCT.Left
+    return highdicom.sr.FindingSite(place.coded(), laterality=side, topographical_modifier=heights[location.third])
+
+
+def _group(finding: Finding, reference: Reference, made_by: MadeBy, where: Any, segmented: Dataset | None) -> Any:
     """The measurements of one lesion (TID 1411 with its segment, TID 1501 without)."""
     import highdicom
 
@@ -138,7 +152,7 @@ def _group(finding: Finding, reference: Reference, made_by: MadeBy, place: Conce
     facts: dict[str, Any] = {
         "tracking_identifier": sr.TrackingIdentifier(uid=uid or highdicom.UID(), identifier=finding.title),
         "finding_type": NEOPLASM.coded(),
-        "finding_sites": [sr.FindingSite(place.coded())],
+        "finding_sites": [where],
         "algorithm_id": algorithm,
         "measurements": _measurements(finding.lesion, reference, lines=segment is None),
     }

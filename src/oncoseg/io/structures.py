@@ -56,6 +56,8 @@ class MadeBy:
     @property
     def sentence(self) -> str:
         """All of it in one line."""
+        if self.generation == "MANUAL":
+            return f"Drawn by people, written by oncoseg {self.version}."
         parts = [f"Drawn by {self.algorithm or 'an algorithm that was not stated'}, oncoseg {self.version}"]
         if self.weights_sha256:
             parts.append(f"weights sha256 {self.weights_sha256}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from oncoseg.errors import InputError
 from oncoseg.files import require_writable, write_text, written_whole
 from oncoseg.io.sr_writer import Finding
 from oncoseg.io.structures import RESEARCH_USE
+from oncoseg.measurements import Axis
 from oncoseg.report.pages import environment
 from oncoseg.volume import Volume
 
@@ -34,6 +36,14 @@ _LINE, _PICTURE = 0.0165, 0.198
 _HALF_MM = 40.0
 _OUTLINE, _LONG, _SHORT = "#ffd21f", "#38b6ff", "#ff5fc4"
 _COLUMNS = ("lesion", "volume, mL", "long axis, mm", "short axis, mm", "mean ± SD (HU)", "slice", "centre (LPS), mm")
+_LOCATION = "location"
+_CAPTION = (
+    "Yellow: outline; blue: long axis; pink: short axis. A row shows the slice with the longest diameter, then the "
+    "planes across it through the lesion's centre. Where there is room, the largest lesion follows in whole planes and "
+    "on more slices."
+)
+#: Shares of the page's width, to be scaled, of these columns and of the locations.
+_WIDTHS = (1.3, 1.0, 1.2, 1.2, 1.3, 0.6, 1.5, 1.9)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +76,14 @@ class Sheet:
 
 
 class _View(NamedTuple):
-    """A picture of a plane: values, outline, mm per pixel (down, across), and what it is."""
+    """A picture of a plane: values, outline, mm per pixel (down, across), title, whether all is shown, lines on it."""
 
     image: NDArray[Any]
     mask: NDArray[np.bool_]
     spacing: tuple[float, float]
     title: str
+    whole: bool = False
+    axes: tuple[Axis, ...] = ()
 
 
 def write_sheet(output: Path, sheet: Sheet) -> None:
@@ -106,10 +118,18 @@ def rows(sheet: Sheet) -> list[tuple[str, ...]]:
         mean = "–" if lesion.mean is None else f"{lesion.mean:.0f} ± {lesion.deviation or 0.0:.0f}"
         centre = ", ".join(f"{v:.0f}" for v in lesion.centre_mm)
         volume, *axes = numbers
-        lines.append(
-            (finding.title, f"{volume:.2f}", *(f"{v:.1f}" for v in axes), mean, str(lesion.slice_index), centre)
-        )
+        line = (finding.title, f"{volume:.2f}", *(f"{v:.1f}" for v in axes), mean, str(lesion.slice_index), centre)
+        lines.append((*line, str(lesion.location or "–")) if _located(sheet) else line)
     return lines
+
+
+def columns(sheet: Sheet) -> list[str]:
+    """Heads of the table's columns; locations have one where any lesion has one."""
+    return [*_COLUMNS, *([_LOCATION] if _located(sheet) else [])]
+
+
+def _located(sheet: Sheet) -> bool:
+    return any(finding.lesion.location is not None for finding in sheet.findings)
 
 
 def _notes(sheet: Sheet) -> list[str]:
@@ -119,6 +139,14 @@ def _notes(sheet: Sheet) -> list[str]:
         notes.append("No lesion was found.")
     notes.append(f"Site: {sheet.where or 'unknown'}. Slices count from 0. Diameters lie in the plane of the slices.")
     return notes
+
+
+def _caption(sheet: Sheet) -> str:
+    """What the pictures show, and which side of the patient is where if columns run across the patient."""
+    across = sheet.image.affine[:3, 2]
+    if abs(across[0]) < 0.9 * np.linalg.norm(across):
+        return _CAPTION
+    return f"{_CAPTION} On slices the patient's right is on the {'left' if across[0] > 0 else 'right'}."
 
 
 def _page(sheet: Sheet) -> Figure:
@@ -132,12 +160,18 @@ def _page(sheet: Sheet) -> Figure:
         height = _LINE * (len(lines) + 1)
         table = figure.add_axes((0.06, below - height, 0.88, height))
         table.set_axis_off()
-        whole = mpl.transforms.Bbox.unit()
-        drawn = table.table(lines, colLabels=list(_COLUMNS), bbox=whole, cellLoc="right", edges="horizontal")
+        whole, heads = mpl.transforms.Bbox.unit(), columns(sheet)
+        drawn = table.table(
+            lines, colLabels=heads, colWidths=_WIDTHS[: len(heads)], bbox=whole, cellLoc="right", edges="horizontal"
+        )
         drawn.auto_set_font_size(False)
         drawn.set_fontsize(7.5)
         below -= height
     figure.text(0.06, below - 0.02, " ".join(_notes(sheet)), size=7)
+    if lines:
+        figure.text(
+            0.06, below - 0.05 - _SHOWN * _PICTURE, "\n".join(textwrap.wrap(_caption(sheet), 150)), size=6, va="top"
+        )
     _pictures(figure, sheet, bottom=below - 0.04 - _SHOWN * _PICTURE, top=below - 0.04)
     for line, text in enumerate(_wrapped(sheet.made_by)):
         figure.text(0.06, 0.04 - 0.011 * line, text, size=6, color="#555555")
@@ -145,22 +179,24 @@ def _page(sheet: Sheet) -> Figure:
 
 
 def _wrapped(text: str, width: int = 150) -> list[str]:
-    import textwrap
-
     return textwrap.wrap(f"{text} Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.", width)[:3]
 
 
 def _pictures(figure: Figure, sheet: Sheet, *, bottom: float, top: float) -> None:
-    """A row of three planes for each of the largest lesions."""
-    shown = sheet.findings[:_SHOWN]
+    """A row of three planes for each of the largest lesions; what is left is filled with more of the largest one."""
     height = (top - bottom) / _SHOWN
-    for row, finding in enumerate(shown):
-        for column, view in enumerate(_views(finding, sheet)):
+    for row, views in enumerate(_rows(sheet)):
+        for column, view in enumerate(views):
             place = (0.06 + 0.3 * column, top - (row + 1) * height + 0.005, 0.28, height - 0.03)
-            axes = figure.add_axes(place)
-            _draw(axes, view, sheet.window)
-            if column == 0:
-                _draw_axes(axes, finding, sheet)
+            _draw(figure.add_axes(place), view, sheet.window)
+
+
+def _rows(sheet: Sheet) -> list[list[_View]]:
+    shown = sheet.findings[:_SHOWN]
+    found = [_views(finding, sheet) for finding in shown]
+    if shown:
+        found += [[view._replace(whole=True, axes=()) for view in found[0]], _slices(shown[0], sheet)]
+    return found[:_SHOWN]
 
 
 def _views(finding: Finding, sheet: Sheet) -> list[_View]:
@@ -169,12 +205,20 @@ def _views(finding: Finding, sheet: Sheet) -> list[_View]:
     centre = sheet.image.mm_to_index(np.array(lesion.centre_mm))
     _, i, j = (int(np.clip(np.rint(c), 0, n - 1)) for c, n in zip(centre, sheet.image.shape, strict=True))
     image, mask = sheet.image.voxels, sheet.masks[finding.name].voxels
-    at = lesion.slice_index
+    at, axes = lesion.slice_index, (lesion.long_axis, lesion.short_axis)
     return [
-        _View(image[at], mask[at], (down, across), f"{finding.title}, slice {at}"),
+        _View(image[at], mask[at], (down, across), f"{finding.title}, slice {at}", axes=axes),
         _View(image[::-1, i], mask[::-1, i], (high, across), f"row {i}"),
         _View(image[::-1, :, j], mask[::-1, :, j], (high, down), f"column {j}"),
     ]
+
+
+def _slices(finding: Finding, sheet: Sheet) -> list[_View]:
+    """Slices at a sixth, a half and five sixths of a lesion's height."""
+    lesion, (_, down, across) = finding.lesion, sheet.image.spacing
+    image, mask = sheet.image.voxels, sheet.masks[finding.name].voxels
+    chosen = [lesion.first_slice + lesion.slices * part // 6 for part in (5, 3, 1)]
+    return [_View(image[k], mask[k], (down, across), f"{finding.title}, slice {k}") for k in chosen]
 
 
 def _draw(axes: Axes, view: _View, window: tuple[float, float]) -> None:
@@ -183,9 +227,13 @@ def _draw(axes: Axes, view: _View, window: tuple[float, float]) -> None:
     extent = (-0.5 * across, (width - 0.5) * across, (height - 0.5) * down, -0.5 * down)
     axes.imshow(view.image, cmap="gray", vmin=window[0], vmax=window[1], extent=extent, interpolation="bilinear")
     touched = np.argwhere(view.mask)
+    for line, colour in zip(view.axes, (_LONG, _SHORT), strict=False):
+        (first, left), (last, right) = line.start, line.end
+        axes.plot([left * across, right * across], [first * down, last * down], color=colour, linewidth=1.0)
     if touched.size:
         rows_mm, columns_mm = np.arange(height) * down, np.arange(width) * across
         axes.contour(columns_mm, rows_mm, view.mask, levels=[0.5], colors=[_OUTLINE], linewidths=0.8)
+    if touched.size and not view.whole:
         middle = touched.mean(axis=0) * view.spacing
         half = max(_HALF_MM, 0.7 * float((np.ptp(touched, axis=0) * view.spacing).max()))
         axes.set_xlim(middle[1] - half, middle[1] + half)
@@ -196,14 +244,6 @@ def _draw(axes: Axes, view: _View, window: tuple[float, float]) -> None:
     axes.set_yticks([])
 
 
-def _draw_axes(axes: Axes, finding: Finding, sheet: Sheet) -> None:
-    """The two diameters on their slice."""
-    _, down, across = sheet.image.spacing
-    for line, colour in ((finding.lesion.long_axis, _LONG), (finding.lesion.short_axis, _SHORT)):
-        (top, left), (bottom, right) = line.start, line.end
-        axes.plot([left * across, right * across], [top * down, bottom * down], color=colour, linewidth=1.0)
-
-
 def _html(sheet: Sheet) -> str:
     return (
         environment()
@@ -211,10 +251,11 @@ def _html(sheet: Sheet) -> str:
         .render(
             research_use=RESEARCH_USE,
             series=sheet.series,
-            columns=_COLUMNS,
+            columns=columns(sheet),
             rows=rows(sheet),
             notes=_notes(sheet),
             picture=_png(sheet) if sheet.findings else None,
+            caption=_caption(sheet),
             made_by=" ".join(_wrapped(sheet.made_by)),
         )
     )
@@ -222,7 +263,7 @@ def _html(sheet: Sheet) -> str:
 
 def _png(sheet: Sheet) -> str:
     """The pictures alone as a PNG data URI."""
-    count = min(len(sheet.findings), _SHOWN)
+    count = len(_rows(sheet))
     with mpl.rc_context({"font.family": "sans-serif", "font.size": 8}):
         figure = Figure(figsize=(8.27, 2.7 * _SHOWN), facecolor="white")
         _pictures(figure, sheet, bottom=0.0, top=1.0)
