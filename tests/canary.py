@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import re
 import zipfile
@@ -36,6 +37,7 @@ ScheduledProcedureStepStartDate PerformedProcedureStepStartDate LastMenstrualDat
 TEXTS, DATES = _TEXTS.split(), _DATES.split()
 #: A day that occurs nowhere else.
 DAY = "19470613"
+_BASE64 = re.compile(rb"(?<=base64,)[A-Za-z0-9+/\s]+={0,2}")
 #: A UID root that occurs nowhere else.
 ROOT = "1.2.826.0.1.7777777"
 
@@ -92,6 +94,9 @@ def _in_bytes(path: Path, marks: tuple[str, ...]) -> list[str]:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             contents += [archive.read(name) for name in archive.namelist()]
+    for content in list(contents):  # four letters occur by chance in base64, and what it stands for is bytes
+        contents += [base64.b64decode(text) for text in _BASE64.findall(content)]
+    contents = [_BASE64.sub(b"", content) for content in contents]
     patterns = [re.escape(mark.encode(code)) for mark in marks for code in ("ascii", "utf-16-le")]
     found = []
     for content in contents:

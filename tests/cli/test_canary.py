@@ -161,6 +161,38 @@ def test_deidentifying_and_all_after_it_hold_no_mark(oncoseg, clinic, tmp_path):
     assert canary.hits(Path("."), marks=MARKS) == []
 
 
+def _kept(told):
+    """What the verbs said, in files beside what they wrote."""
+    for number, result in enumerate(told):
+        Path(f"said-{number}.txt").write_text(result.out + result.err)
+
+
+def test_what_is_learned_from_patients_names_none_of_them(oncoseg, clinic, tmp_path, caplog):
+    for number in range(2, 6):  # the damaged one anew
+        _patient(clinic / f"{canary.MARK} Jane {number}", number)
+    options = [f"root={clinic}", f"key={tmp_path / 'key'}"]
+    data = [part for option in options for part in ("--data", option)]
+    Path("../typed").symlink_to(clinic / f"{canary.MARK} Jane 0" / "ct")  # what is typed is said again
+    tiny = ["--train", "steps=2", "--train", "batch=2"]
+    both = [part for option in options for part in ("--target-data", option)]
+    told = [
+        oncoseg("train", "unet", "dicom", *data, "--recipe", "smoke", *tiny, "--test", "0.3", "--out", "trained"),
+        oncoseg("degrade", "filled_box", "--dataset", "dicom", *data, "--axis", "jitter_px=0,5", "--repeats", "1",
+                "--alone", "--out", "worse"),
+        oncoseg("transfer", "--source", "phantom", "--source-data", "cases=3", "--source-data", "shape=[8,24,24]",
+                "--source-data", "spacing=[10.0,8.0,8.0]", "--target", "dicom", *both, "--model", "unet",
+                "--recipe", "smoke", "--train", "steps=2", "--train", "batch=2", "--out", "moved"),
+        oncoseg("predict", "trained", "../typed", "--out", "tumour.nii.gz"),
+        oncoseg("lungs", "../typed", "--out", "lungs.nii.gz"),
+        oncoseg("figure", "panel", "worse", "--out", "figure"),
+    ]  # fmt: skip
+    _kept(told)
+    Path("log.txt").write_text(caplog.text)
+    assert [t.code for t in told] == [0] * len(told), "".join(t.err[-900:] for t in told)
+    assert canary.hits(tmp_path / "work", marks=MARKS) == []
+    assert canary.hits(tmp_path / "cache", marks=MARKS) == []
+
+
 def test_nifti_texts_are_not_handed_on(oncoseg, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     voxels = np.random.default_rng(0).integers(-900, 0, (20, 20, 8)).astype(np.int16)

@@ -98,5 +98,20 @@ def _seconds(seconds: float | None) -> str:
 
 
 def command_line() -> str:
-    """The command line without folders, for the provenance."""
-    return shlex.join([Path(sys.argv[0]).name, *(Path(a).name if "/" in a else a for a in sys.argv[1:])])
+    """The command line without places, whose names may be those of patients; of configurations the file's name stays."""
+    return shlex.join([Path(sys.argv[0]).name, *map(_without_place, sys.argv[1:])])
+
+
+def _without_place(argument: str) -> str:
+    """One argument with "PATH" for a place.
+
+    Example:
+        >>> [_without_place(a) for a in ("bench", "a/m.toml", "root=/data/Doe/ct", "--out=/x", "lr=3e-4")]
+        ['bench', 'm.toml', 'root=PATH', '--out=PATH', 'lr=3e-4']
+    """
+    if "/" not in argument:
+        return argument
+    name, sign, value = argument.rpartition("=")
+    if "/" in name:  # a place with such a sign in it
+        name, sign, value = "", "", argument
+    return f"{name}{sign}{Path(value).name if value.endswith('.toml') else 'PATH'}"
