@@ -249,6 +249,7 @@ class FitStep:
         learning_rate: of the epoch.
         losses: means over the epoch, by name.
         validation: its own score of the epoch, 0 to 1; None when it is undefined.
+        earlier: the epoch was finished before this call, which goes on behind it; each one is told again, in order.
     """
 
     step: int
@@ -259,6 +260,7 @@ class FitStep:
     learning_rate: float | None = None
     losses: Mapping[str, float] = field(default_factory=dict)
     validation: float | None = None
+    earlier: bool = False
 
 
 @runtime_checkable

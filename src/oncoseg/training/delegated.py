@@ -117,7 +117,11 @@ class _Log:
         if told.message is not None:
             self.tell(Progress(self.step, self.steps, message=told.message))
             return
-        if not self._begun:
+        if told.earlier:
+            # A kill may have come between the weights of this epoch and its line.
+            self.resumed_from = told.step
+            record.truncate(self.folder, told.step - 1)
+        elif not self._begun:
             self._begun, self.resumed_from = True, told.step - 1
             record.truncate(self.folder, told.step - 1)
         self.step, self.steps, self.rate = told.step, told.steps, told.learning_rate or self.rate

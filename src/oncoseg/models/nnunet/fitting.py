@@ -147,6 +147,7 @@ class Fitting:
                 learning_rate=told.get("learning_rate"),
                 losses=told.get("losses") or {},
                 validation=None if dice is None else dice[self.tumour],
+                earlier=told.get("earlier", False),
             )
         )
 

@@ -71,6 +71,7 @@ def train(job: dict[str, Any], tell: Tell) -> dict[str, Any]:
         course = _Course(job, tell, done=number * steps, planned=len(job["networks"]) * steps)
         trainer, finished = _trainer(job, configuration, fold)
         tell({"doing": f"training {configuration}{'' if len(job['networks']) == 1 else f', network {number + 1}'}"})
+        course.repeat(trainer)
         if not finished:
             course.watch(trainer)
             _seed(job["seed"] + number, trainer.current_epoch)
@@ -143,23 +144,29 @@ class _Course:
             return result
 
         def epoch_end() -> None:
-            value = trainer.logger.get_value
-            losses = {"training": value("train_losses", -1), "validation": value("val_losses", -1)}
-            dice = [_number(v) for v in value("dice_per_class_or_region", -1)]
-            rate = _number(value("lrs", -1))
+            told = self._epoch(trainer, trainer.current_epoch)
             end()
-            self.tell(
-                {
-                    "step": self.done + self.here,
-                    "steps": self.planned,
-                    "epoch": self.done // self.job["iterations"] + trainer.current_epoch,
-                    "learning_rate": rate,
-                    "losses": {name: _number(loss) for name, loss in losses.items()},
-                    "dice": dice,
-                }
-            )
+            self.tell(told)
 
         trainer.train_step, trainer.on_epoch_end = one_step, epoch_end
+
+    def repeat(self, trainer: Any) -> None:
+        """Tell the epochs that an earlier process finished: it may have been killed before it told of the last one."""
+        for epoch in range(trainer.current_epoch):
+            self.tell({**self._epoch(trainer, epoch), "earlier": True})
+
+    def _epoch(self, trainer: Any, epoch: int) -> dict[str, Any]:
+        """What nnU-Net wrote down of one epoch, counted from 0."""
+        value = trainer.logger.get_value
+        losses = {"training": value("train_losses", epoch), "validation": value("val_losses", epoch)}
+        return {
+            "step": self.done + (epoch + 1) * self.job["iterations"],
+            "steps": self.planned,
+            "epoch": self.done // self.job["iterations"] + epoch + 1,
+            "learning_rate": _number(value("lrs", epoch)),
+            "losses": {name: _number(loss) for name, loss in losses.items()},
+            "dice": [_number(v) for v in value("dice_per_class_or_region", epoch)],
+        }
 
 
 def _number(value: Any) -> float | None:
