@@ -201,7 +201,9 @@ def test_two_runners_share_a_folder(matrix_of, tmp_path):
 def test_ctrl_c_ends_the_run_at_once_and_is_no_failure_of_the_cell(matrix_of, tmp_path, reaches):
     matrix = matrix_of(GOOD + "options={ seconds=20.0 }\n")
     matrix_file, output = str(tmp_path / "matrix.toml"), tmp_path / "run"
-    runner = subprocess.Popen([sys.executable, "-c", _SCRIPT, matrix_file, str(output)], start_new_session=True)
+    # A shell's background jobs ignore the interrupt, and hand that on to what they start.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    runner = subprocess.Popen([sys.executable, "-c", heard + _SCRIPT, matrix_file, str(output)], start_new_session=True)
     _wait_until(lambda: list(output.glob("*/log.txt")))
     time.sleep(3)
     asked = time.monotonic()
