@@ -98,7 +98,7 @@ def _seconds(seconds: float | None) -> str:
 
 
 def command_line() -> str:
-    """The command line without places, whose names may be those of patients; of configurations the file's name stays."""
+    """The command line without places, which may be named after patients; of configurations the file's name stays."""
     return shlex.join([Path(sys.argv[0]).name, *map(_without_place, sys.argv[1:])])
 
 

@@ -19,6 +19,7 @@ import pydicom.pixels
 from numpy.typing import NDArray
 
 from oncoseg.errors import InputError
+from oncoseg.io.dicom_frames import frames_of, is_multi_frame
 from oncoseg.io.dicom_grid import Grid, order_slices
 from oncoseg.io.dicom_header import UNREADABLE, Header, read_header
 from oncoseg.io.rescale import rescale_in_place
@@ -54,7 +55,7 @@ class Series:
         modality: CT, MR, RTSTRUCT, SEG ...
         description: SeriesDescription, free text of the site; "" when absent.
         frame_of_reference: FrameOfReferenceUID; "" when absent (RTSTRUCT keeps its own inside).
-        headers: one a file, in order of file name.
+        headers: one a file, in order of file name; of a multi-frame image one a frame.
         facts: modality, manufacturer, scanner, kvp, slice_thickness_mm, kernel, where the file gives them;
             numbers as float.
     """
@@ -71,12 +72,12 @@ class Series:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files of the series, in order of file name."""
-        return tuple(header.path for header in self.headers)
+        return tuple(dict.fromkeys(header.path for header in self.headers))
 
     def __str__(self) -> str:
         named = f" '{self.description}'" if self.description else ""
         return (
-            f"{self.modality}{named}, {len(self.headers)} file(s), patient {self.patient or '(none)'}, "
+            f"{self.modality}{named}, {len(self.files)} file(s), patient {self.patient or '(none)'}, "
             f"series {self.uid}, e.g. {self.headers[0].path}"
         )
 
@@ -105,7 +106,10 @@ def group_series(paths: Iterable[Path]) -> list[Series]:
         header = read_header(path)
         if header is not None:
             keys = ("PatientID", "StudyInstanceUID", "Modality", "SeriesInstanceUID")
-            groups.setdefault(tuple(header.text(key) for key in keys), []).append(header)
+            several = header.text("Modality") in IMAGE_MODALITIES and is_multi_frame(header)
+            groups.setdefault(tuple(header.text(key) for key in keys), []).extend(
+                frames_of(header) if several else [header]
+            )
     return [_series(key, headers) for key, headers in sorted(groups.items(), key=lambda item: item[0])]
 
 
@@ -185,8 +189,8 @@ def read_series(series: Series) -> Volume:
         int16 voxels where that is exact for every slice, otherwise float32.
 
     Raises:
-        InputError: names files and positions; see `dicom_grid.order_slices`. Also for multi-frame and
-            colour images, and for missing or truncated pixel data.
+        InputError: names files and positions; see `dicom_grid.order_slices`. Also for colour images, multi-frame
+            ones whose frames have no place (cine), and for missing or truncated pixel data.
     """
     for header in series.headers:
         _require_plain_image(header)
@@ -219,10 +223,10 @@ def _require_plain_image(header: Header) -> None:
         raise InputError(
             f"{header.path} ({header.text('Modality') or 'no modality'}) is not an image: it has no pixels."
         )
-    if header.number("NumberOfFrames", 1) > 1:
+    if header.frame is None and is_multi_frame(header):
         raise InputError(
-            f"{header.path} is a multi-frame image, which oncoseg does not read. "
-            "Convert the series to one file a slice, or to NIfTI (dcm2niix)."
+            f"{header.path} is a multi-frame image whose frames have no place in the patient (no functional groups). "
+            "Give a volume: Enhanced CT, MR or PET, or one file a slice."
         )
     if header.number("SamplesPerPixel", 1) != 1:
         raise InputError(f"{header.path} is a colour image; HU or intensities are needed.")
@@ -253,8 +257,14 @@ def _read_sixteen_bit(grid: Grid) -> NDArray[np.int16] | None:
 def _read_any(grid: Grid) -> NDArray[Any]:
     """The volume of slices in any encoding, by way of float32."""
     planes = []
+    decoded: dict[Path, NDArray[Any]] = {}  # of multi-frame files
     for header in grid.headers:
-        if header.pixel_offset is None:
+        if header.pixel_offset is None and header.frame is not None:
+            if header.path not in decoded:
+                count = sum(h.path == header.path for h in grid.headers)
+                decoded[header.path] = _decode(header, (count, *grid.shape[1:]))
+            stored = decoded[header.path][header.frame]
+        elif header.pixel_offset is None:
             stored = _decode(header, grid.shape[1:])
         else:
             _require_size(grid.shape, [header])
@@ -305,8 +315,8 @@ def _stored(plane: NDArray[Any], header: Header) -> NDArray[Any]:
     return stored
 
 
-def _decode(header: Header, shape: tuple[int, int]) -> NDArray[Any]:
-    """Pixels of a slice in a compressed, big-endian or deflated transfer syntax, by pydicom's decoders."""
+def _decode(header: Header, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Pixels of a slice, or of all frames of a file, in an encoding that only pydicom's decoders know."""
     _require_decoder(header)
     try:
         pixels: NDArray[Any] = pydicom.dcmread(header.path).pixel_array
@@ -316,7 +326,7 @@ def _decode(header: Header, shape: tuple[int, int]) -> NDArray[Any]:
             "Copy or export it again."
         ) from error
     if pixels.shape != shape:
-        raise InputError(f"{header.path}: pixel data of shape {pixels.shape}, but Rows x Columns are {shape}.")
+        raise InputError(f"{header.path}: pixel data of shape {pixels.shape}, but the header says {shape}.")
     return pixels
 
 

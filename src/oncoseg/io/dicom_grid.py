@@ -49,7 +49,7 @@ def order_slices(headers: Sequence[Header]) -> Grid:
     first = headers[0]
     row_spacing, column_spacing = first.numbers("PixelSpacing", 2)
     if min(row_spacing, column_spacing) <= 0:
-        raise InputError(f"{first.path}: PixelSpacing is {first.text('PixelSpacing')}; it must be positive.")
+        raise InputError(f"{first.where}: PixelSpacing is {first.text('PixelSpacing')}; it must be positive.")
     along_row, along_column = _directions(first)
     positions = np.array([header.numbers("ImagePositionPatient", 3) for header in headers])
     distances = positions @ np.cross(along_row, along_column)
@@ -73,15 +73,16 @@ def tilt_degrees(volume: Volume) -> float:
 
 
 def _refuse_duplicate_instances(headers: Sequence[Header]) -> None:
-    seen: dict[str, Header] = {}
+    seen: dict[tuple[str, int | None], Header] = {}
     for header in headers:
         uid = header.text("SOPInstanceUID")
-        if uid and uid in seen:
+        key = (uid, header.frame)
+        if uid and key in seen:
             raise InputError(
-                f"Duplicate instance: {seen[uid].path} and {header.path} have the same SOPInstanceUID {uid}. "
+                f"Duplicate instance: {seen[key].path} and {header.path} have the same SOPInstanceUID {uid}. "
                 "Remove one."
             )
-        seen[uid] = header
+        seen[key] = header
 
 
 def _require_equal(headers: Sequence[Header], keyword: str, count: int) -> None:
@@ -91,7 +92,7 @@ def _require_equal(headers: Sequence[Header], keyword: str, count: int) -> None:
     for text, value in values.items():
         if np.abs(value - values[first]).max() > EQUAL:
             raise InputError(
-                f"The series mixes {keyword}: {headers[0].path} has {first}, {texts[text].path} has {text}. "
+                f"The series mixes {keyword}: {headers[0].where} has {first}, {texts[text].where} has {text}. "
                 "Keep the slices of one volume (often a localiser was exported with the series)."
             )
 
@@ -102,7 +103,7 @@ def _directions(header: Header) -> tuple[NDArray[np.float64], NDArray[np.float64
     lengths = np.linalg.norm(cosines, axis=1)
     if np.abs(lengths - 1).max() > 1e-3 or abs(float(cosines[0] @ cosines[1])) > 1e-3:
         raise InputError(
-            f"{header.path}: ImageOrientationPatient {header.text('ImageOrientationPatient')} is not two "
+            f"{header.where}: ImageOrientationPatient {header.text('ImageOrientationPatient')} is not two "
             "perpendicular unit vectors. Export the series again."
         )
     along_row, along_column = cosines / lengths[:, None]
@@ -119,7 +120,7 @@ def _slice_step(
     if len(headers) == 1:
         thickness = headers[0].number("SpacingBetweenSlices", 0.0) or headers[0].number("SliceThickness", 0.0)
         if thickness <= 0:
-            raise InputError(f"{headers[0].path} is a single slice without SliceThickness; its voxels have no height.")
+            raise InputError(f"{headers[0].where} is a single slice without SliceThickness; its voxels have no height.")
         return normal * thickness
     gaps = np.diff(distances)
     usual = float(np.median(gaps))
@@ -135,7 +136,7 @@ def _slice_step(
     # Rounded positions may add up to the tolerance of one gap, not more.
     if away[worst] > tolerance:
         raise InputError(
-            f"{headers[worst].path} lies {away[worst]:.3g} mm beside the line through the other slices "
+            f"{headers[worst].where} lies {away[worst]:.3g} mm beside the line through the other slices "
             f"(ImagePositionPatient {headers[worst].text('ImagePositionPatient')}). Export the series again."
         )
     return step
@@ -144,7 +145,8 @@ def _slice_step(
 def _uneven(pair: Sequence[Header], distances: NDArray[np.float64], usual: float, tolerance: float) -> str:
     gap = float(distances[1] - distances[0])
     where = (
-        f"between {pair[0].path} (at {distances[0]:g} mm along the normal) and {pair[1].path} (at {distances[1]:g} mm)"
+        f"between {pair[0].where} (at {distances[0]:g} mm along the normal) and {pair[1].where} "
+        f"(at {distances[1]:g} mm)"
     )
     if gap <= GAP_TOLERANCE_MM:
         return f"Duplicate slice: the gap {where} is {gap:.3g} mm. Remove one of the two."

@@ -102,6 +102,7 @@ class Header:
         elements: tag -> stripped text; elements that are absent or empty are missing.
         pixel_offset: position of the first pixel byte; None where pydicom must decode.
         pixel_length: bytes of pixel data the header announces; None likewise.
+        frame: which frame of a multi-frame file this is, from 0; None for a whole file.
     """
 
     path: Path
@@ -109,6 +110,12 @@ class Header:
     elements: dict[int, str]
     pixel_offset: int | None = None
     pixel_length: int | None = None
+    frame: int | None = None
+
+    @property
+    def where(self) -> str:
+        """The file, with the number of the frame (from 1) where there are several: for messages."""
+        return str(self.path) if self.frame is None else f"{self.path}, frame {self.frame + 1}"
 
     def text(self, keyword: str) -> str:
         """An element as text, "" when absent."""
@@ -127,7 +134,7 @@ class Header:
             values = ()
         if len(values) != count or not all(abs(v) < 1e12 for v in values):
             found = f"is '{text}'" if text else "is missing"
-            raise InputError(f"{self.path}: {keyword} {found}; {count} finite number(s) are needed to use this image.")
+            raise InputError(f"{self.where}: {keyword} {found}; {count} finite number(s) are needed to use this image.")
         return values
 
     def number(self, keyword: str, default: float) -> float:
@@ -138,7 +145,7 @@ class Header:
         """An element that must be a whole number of at least 0; raises as `numbers`."""
         value = self.numbers(keyword, 1)[0]
         if value != int(value) or value < 0:
-            raise InputError(f"{self.path}: {keyword} is {value:g}; a whole number is needed.")
+            raise InputError(f"{self.where}: {keyword} is {value:g}; a whole number is needed.")
         return int(value)
 
 

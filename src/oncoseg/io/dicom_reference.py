@@ -42,12 +42,26 @@ class Reference:
 
     @cached_property
     def datasets(self) -> list[Dataset]:
-        """All elements but the pixels of every slice, in order."""
-        read = []
-        for header in self.headers:
-            with refusing_damage(header.path, "DICOM image"):
-                read.append(pydicom.dcmread(header.path, stop_before_pixels=True))
-        return read
+        """All elements but the pixels of every slice, in order; slices of one file share theirs."""
+        read: dict[Path, Dataset] = {}
+        for path in self.series.files:
+            with refusing_damage(path, "DICOM image"):
+                read[path] = pydicom.dcmread(path, stop_before_pixels=True)
+        return [read[header.path] for header in self.headers]
+
+    def named(self, slice_index: int) -> tuple[str, str, list[int] | None]:
+        """What refers to a slice: class and instance UID, and the number of its frame, from 1, in a list.
+
+        The list is None where the slice is a whole file.
+        """
+        source, frame = self.datasets[slice_index], self.headers[slice_index].frame
+        return str(source.SOPClassUID), str(source.SOPInstanceUID), None if frame is None else [frame + 1]
+
+    @property
+    def order(self) -> NDArray[np.intp]:
+        """For each frame of the only file of a multi-frame image, and else for each slice, the slice that it is."""
+        frames = [n if header.frame is None else header.frame for n, header in enumerate(self.headers)]
+        return np.argsort(frames)
 
     @property
     def files(self) -> frozenset[Path]:
@@ -91,6 +105,10 @@ def open_reference(path: Path, fits: Volume | None = None, *, chosen: Series | N
     grid = order_slices(series.headers)
     if not series.frame_of_reference:
         raise InputError(f"{series} has no FrameOfReferenceUID, so nothing can be drawn on it. Export it again.")
+    if grid.headers[0].frame is not None and len(series.files) > 1:
+        raise InputError(
+            f"{series} consists of several multi-frame files. Put them together first; objects refer to one file."
+        )
     missing = [h.path for h in grid.headers if not h.text("SOPInstanceUID")]
     if missing:
         raise InputError(f"{missing[0]} has no SOPInstanceUID, so nothing can refer to it. Export it again.")
@@ -156,9 +174,13 @@ def character_set(texts: Sequence[str]) -> str:
 
 
 def complete(reference: Reference) -> list[Dataset]:
-    """Copies of the slices in which elements that DICOM demands, even empty ones, are there."""
+    """Copies of the files of the slices in which elements that DICOM demands, even empty ones, are there.
+
+    One a slice, in order; the only one of a multi-frame image.
+    """
     made = []
-    for source in reference.datasets:
+    several = reference.headers[0].frame is not None
+    for source in reference.datasets[:1] if several else reference.datasets:
         copied = Dataset(source)
         several_sets = not isinstance(source.get("SpecificCharacterSet", ""), str)
         if several_sets:

@@ -116,8 +116,10 @@ def _referenced_frame(reference: Reference) -> Dataset:
 
 
 def _image(reference: Reference, slice_index: int) -> Dataset:
-    item, source = Dataset(), reference.datasets[slice_index]
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID, frames = reference.named(slice_index)
+    if frames is not None:
+        item.ReferencedFrameNumber = frames[0]
     return item
 
 

@@ -59,7 +59,7 @@ def segmentation(
     with names_as_they_are():
         made = highdicom.seg.Segmentation(
             source_images=complete(reference),
-            pixel_array=pixels,
+            pixel_array=pixels[reference.order],
             segmentation_type=kind,
             segment_descriptions=[_described(n, s, made_by, where) for n, s in enumerate(structures, start=1)],
             **of_its_own(SERIES_NUMBER),

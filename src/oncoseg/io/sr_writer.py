@@ -116,13 +116,12 @@ def _nothing(reference: Reference, place: Concept) -> Any:
     from pydicom.sr.codedict import codes
 
     sr = highdicom.sr
-    source = reference.datasets[0]
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=highdicom.UID(), identifier="no lesion"),
         finding_type=NEOPLASM.coded(),
         finding_sites=[sr.FindingSite(place.coded())],
         qualitative_evaluations=[sr.QualitativeEvaluation(codes.DCM.PresenceOfProperty, codes.SCT.Absent)],
-        source_images=[sr.SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID)],
+        source_images=[sr.SourceImageForMeasurementGroup(*reference.named(0))],
     )
 
 
@@ -157,8 +156,7 @@ def _group(finding: Finding, reference: Reference, made_by: MadeBy, where: Any, 
         "measurements": _measurements(finding.lesion, reference, lines=segment is None),
     }
     if segment is None or segmented is None:
-        source = reference.datasets[finding.lesion.slice_index]
-        image = sr.SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID)
+        image = sr.SourceImageForMeasurementGroup(*reference.named(finding.lesion.slice_index))
         return sr.MeasurementsAndQualitativeEvaluations(**facts, source_images=[image])
     drawn = sr.ReferencedSegment(
         segmented.SOPClassUID,
@@ -193,7 +191,6 @@ def _line(axis: Axis, slice_index: int, reference: Reference) -> Any:
     """The line on its slice: (column, row) with the middle of the first pixel at (0.5, 0.5) (PS3.3 C.18.6.1.1)."""
     import highdicom
 
-    source = reference.datasets[slice_index]
-    image = highdicom.sr.SourceImageForRegion(source.SOPClassUID, source.SOPInstanceUID)
+    image = highdicom.sr.SourceImageForRegion(*reference.named(slice_index))
     points = np.array([axis.start, axis.end])[:, ::-1] + 0.5
     return highdicom.sr.CoordinatesForMeasurement("POLYLINE", points, image)

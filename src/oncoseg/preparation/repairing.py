@@ -105,7 +105,7 @@ def _reasons(files: Iterable[Path]) -> dict[Path, str]:
         if series.modality in IMAGE_MODALITIES:
             copies = _copies(series.headers)
             reasons |= copies
-            reasons |= _localisers([h for h in series.headers if h.path not in copies])
+            reasons |= _localisers([h for h in series.headers if h.path not in copies and h.frame is None])
     return reasons
 
 
@@ -114,9 +114,12 @@ def _copies(headers: Sequence[Header]) -> dict[Path, str]:
     first: dict[tuple[str, ...], Header] = {}
     found: dict[Path, str] = {}
     for header in headers:
-        for key in (("instance", header.text("SOPInstanceUID")), ("place", *_place(header))):
+        keys: list[tuple[str, ...]] = [("instance", header.text("SOPInstanceUID"))]
+        if header.frame is None:  # a file goes as a whole, never for one of its frames
+            keys.append(("place", *_place(header)))
+        for key in keys:
             other = first.setdefault(key, header)
-            if other is not header and all(key[1:]) and _same_image(other, header):
+            if other.path != header.path and all(key[1:]) and _same_image(other, header):
                 found[header.path] = f"its {key[0]}, pixels and scaling are those of {other.path.name}"
                 break
     return found
