@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import nibabel
@@ -29,6 +30,16 @@ def pytest_runtest_call(item):
         if item.get_closest_marker("network") is None:
             raise
         pytest.skip(str(error))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What validators and readers of others said of our objects, and how often."""
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
+    said = Counter(value for r in reports for name, value in getattr(r, "user_properties", ()) if name == "validated")
+    if said:
+        terminalreporter.section("written objects, validated and read by others")
+        for line, times in sorted(said.items()):
+            terminalreporter.write_line(f"{line}: {times} times")
 
 
 @pytest.fixture(scope="session")

@@ -66,6 +66,10 @@ def axial() -> Volume:
     return Volume(voxels, GRIDS["axial"])
 
 
+#: Property of tests whose values are counted at the end of a run (tests/conftest.py).
+VALIDATED = "validated"
+
+
 def _tool(name: str, package: str) -> str:
     found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
     if found is None:
@@ -73,21 +77,24 @@ def _tool(name: str, package: str) -> str:
     return found
 
 
-@pytest.fixture(scope="session")
-def faults():
-    """`faults(path)`: the errors that dciodvfy finds in a DICOM object."""
+@pytest.fixture
+def faults(record_property):
+    """`faults(path)`: the errors that dciodvfy finds in a DICOM object; counted at the end of the tests."""
     tool = _tool("dciodvfy", "Debian package dicom3tools")
 
     def find(path: Path) -> list[str]:
         run = subprocess.run([tool, "-new", str(path)], capture_output=True, text=True, errors="replace")
         lines = [line for line in run.stderr.splitlines() if "error" in line.lower()]
-        return lines or ([f"exit code {run.returncode}"] if run.returncode else [])
+        found = lines or ([f"exit code {run.returncode}"] if run.returncode else [])
+        kinds = [line.strip() for line in run.stderr.splitlines() if line.strip() and " - " not in line]
+        record_property(VALIDATED, f"dciodvfy: {', '.join(kinds) or 'unknown object'}, {len(found)} errors")
+        return found
 
     return find
 
 
-@pytest.fixture(scope="session")
-def plastimatch():
+@pytest.fixture
+def plastimatch(record_property):
     """`plastimatch(rtstruct, ct_folder)`: name -> bool array (slice, row, column), by an independent reader."""
     tool = _tool("plastimatch", "Debian package plastimatch")
 
@@ -97,6 +104,7 @@ def plastimatch():
         subprocess.run([tool, *map(str, command), "--prefix-format", "nrrd"], check=True, capture_output=True)
         import nrrd
 
+        record_property(VALIDATED, "plastimatch: RTStructureSet, read")
         return {file.stem: nrrd.read(str(file))[0].transpose(2, 1, 0) > 0 for file in sorted(out.glob("*.nrrd"))}
 
     return read
@@ -108,8 +116,8 @@ def dcmqi_tool():
     return lambda name: _tool(name, "Python package dcmqi")
 
 
-@pytest.fixture(scope="session")
-def dcmqi():
+@pytest.fixture
+def dcmqi(record_property):
     """`dcmqi(seg)`: the volumes of a SEG's segments as an independent reader places them, in order of file."""
     tool = _tool("segimage2itkimage", "Python package dcmqi")
 
@@ -120,6 +128,7 @@ def dcmqi():
         out.mkdir()
         command = ["--inputDICOM", path, "--outputDirectory", out, "--outputType", "nii"]
         subprocess.run([tool, *map(str, command)], check=True, capture_output=True)
+        record_property(VALIDATED, "dcmqi: Segmentation, read")
         return [read_nifti(file) for file in sorted(out.glob("*.nii.gz"))]
 
     return read

@@ -151,13 +151,28 @@ def orthanc(start_orthanc):
     return start_orthanc()
 
 
-@pytest.fixture(scope="session")
-def mock():
-    """The module tests/mock_dicom.py (tests are no package, so it cannot be imported by name)."""
-    spec = importlib.util.spec_from_file_location("mock_dicom", Path(__file__).parents[1] / "mock_dicom.py")
+def _module(path: Path):
+    """A module of the tests, which are no package, so that it cannot be imported by name."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+_READERS = _module(Path(__file__).parents[1] / "io" / "conftest.py")
+faults, plastimatch, dcmqi = _READERS.faults, _READERS.plastimatch, _READERS.dcmqi
+
+
+@pytest.fixture(scope="session")
+def mock():
+    """The module tests/mock_dicom.py."""
+    return _module(Path(__file__).parents[1] / "mock_dicom.py")
+
+
+@pytest.fixture(scope="session")
+def canary():
+    """The module tests/canary.py."""
+    return _module(Path(__file__).parents[1] / "canary.py")
 
 
 @pytest.fixture

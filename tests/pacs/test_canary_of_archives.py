@@ -1,6 +1,5 @@
 """What is pulled, pushed and received leaves nothing of the patient in ledgers, names, messages and logs."""
 
-import importlib.util
 from pathlib import Path
 
 import pydicom
@@ -14,14 +13,6 @@ from oncoseg.cli.settings import open_model
 from oncoseg.pacs.inbox import Inbox
 from oncoseg.pacs.ledger import Ledger
 from oncoseg.pacs.listening import RECEIVED, Desk, Task
-
-
-@pytest.fixture(scope="session")
-def canary():
-    spec = importlib.util.spec_from_file_location("canary", Path(__file__).parents[1] / "canary.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
