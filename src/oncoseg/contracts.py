@@ -438,6 +438,17 @@ class Damaged(Protocol):
     """Case, or file that belongs to no case, -> what is wrong. Cases are among `excluded` too."""
 
 
+@runtime_checkable
+class Undrawn(Protocol):
+    """A data set that leaves out images because nothing is drawn on them, and can read those all the same."""
+
+    undrawn: Sequence[str]
+    """Cases, all of them among `excluded`."""
+
+    def image_of(self, case: str) -> tuple[Volume, str]:
+        """The image of such a case, and its modality ("CT", "MR" ...)."""
+
+
 class Measured(NamedTuple):
     """A metric's value, or None with the reason why it is undefined."""
 

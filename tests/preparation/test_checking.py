@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from oncoseg.case import Case
-from oncoseg.datasets import folder, lung1, msd
+from oncoseg.datasets import dicom, folder, lung1, msd
 from oncoseg.preparation.checking import check_case, check_dataset
 from oncoseg.volume import Volume
 
@@ -108,3 +108,18 @@ def test_cases_left_out_are_reported(lung1_root):
 def test_the_published_patients_are_sound(shared):
     findings = check_dataset(lung1.build(root=shared / "data/nsclc_radiomics"))
     assert {f.severity for f in findings} <= {"info"}
+
+
+def test_images_on_which_nothing_is_drawn_are_checked_all_the_same(mock_patient, tmp_path):
+    plain = mock_patient("PLAIN")
+    plain.ct()
+    shifted = mock_patient("SHIFTED")
+    shifted.ct(intercept=0)  # no HU
+    findings = check_dataset(dicom.build(root=tmp_path / "lung1"))
+    said = {case: [f.message for f in findings if f.case == case] for case in ("PLAIN", "SHIFTED")}
+    assert said["PLAIN"][0].startswith("left out: no readable RTSTRUCT or SEG")
+    assert said["PLAIN"][1].startswith(
+        "the image reads (CT, (3, 0.977, 0.977) mm, 12 x 64 x 64 voxels): fit to predict"
+    )
+    assert any("are not HU" in message for message in said["SHIFTED"])
+    assert {f.severity for f in findings} == {"warning", "info"}

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from oncoseg.case import TUMOUR
 from oncoseg.config import fill
 from oncoseg.contracts import DatasetInfo
-from oncoseg.io.studies import ReadingRules, StudyDataset
+from oncoseg.io.studies import ReadingRules
+from oncoseg.io.study_dataset import StudyDataset
 
 INFO = DatasetInfo(
     name="dicom",

@@ -5,28 +5,24 @@ Files are told apart by their identifiers; folder and file names mean nothing.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pydicom
 from pydicom.filereader import read_partial
 
 from oncoseg.case import TUMOUR, Case
-from oncoseg.contracts import DatasetInfo, Entry
-from oncoseg.errors import InputError, UnknownNameError
-from oncoseg.fingerprint import fingerprint
+from oncoseg.errors import InputError
 from oncoseg.io.dicom import Series, find_series, group_series, read_series
 from oncoseg.io.dicom_grid import order_slices, tilt_degrees
 from oncoseg.io.dicom_header import UNREADABLE, read_header
 from oncoseg.io.rtstruct import read_rois
 from oncoseg.io.seg import read_segments
 from oncoseg.io.series_choice import candidates, told
-from oncoseg.io.veil import Veil
 from oncoseg.volume import Volume
 
 #: ROI name here -> regular expressions for names in the files, tried in turn, without regard to case.
@@ -34,8 +30,6 @@ Aliases = Mapping[str, Sequence[str]]
 
 _CONTOURS = 0x30060039  # ROIContourSequence: the long part of an RTSTRUCT, after the names
 _FUNCTIONAL_GROUPS = 0x52009229  # SharedFunctionalGroupsSequence: the long part of a SEG
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,76 +93,6 @@ class ReadingRules:
     key: Path | None = None
 
 
-class StudyDataset:
-    """A data set of DICOM studies; what `oncoseg.datasets` builds from a DICOM tree.
-
-    Attributes:
-        info: what the data set is.
-        excluded: case -> reason, for everything that was found and cannot be used by its headers.
-        damaged: those of them whose files are damaged or incomplete, and damaged files of no image series.
-    """
-
-    def __init__(self, info: DatasetInfo, root: Path, rules: ReadingRules) -> None:
-        self.info, self.root, self.rules = info, root, rules
-        studies, strays, unused = _studies(root)
-        self._veil = Veil(root, studies, rules.key) if rules.key else None
-        if self._veil is not None:
-            studies, strays = self._veil.renamed(studies), self._veil.numbered(strays)
-        studies, passed_over = _best_of_each(studies, rules) if rules.series == "best" else (studies, {})
-        problems = {s.case: s.problem or _without_tumour(s, rules) for s in studies}
-        reasons = {case: self._shown(reason) for case, reason in problems.items() if reason}
-        self.excluded: Mapping[str, str] = reasons | passed_over
-        self.damaged: Mapping[str, str] = {
-            s.case: self._shown(s.problem) for s in studies if s.problem and s.drawings
-        } | {str(path): self._shown(message) for path, message in strays.items()}
-        self._studies = {s.case: s for s in studies if s.case not in self.excluded}
-        for file in unused:
-            _logger.warning(
-                "%s: %s refers to no image series below the folder; it is not used.", info.name, self._shown(str(file))
-            )
-        for case, reason in self.excluded.items():
-            _logger.warning("%s: case %s is left out: %s", info.name, case, reason)
-        if not studies:
-            raise InputError(f"{root} holds no DICOM image series. {info.summary}")
-
-    def entries(self) -> Sequence[Entry]:
-        """Every case that is not excluded, sorted by name."""
-        return [Entry(s.case, s.patient) for s in self._studies.values()]
-
-    def load(self, case: str) -> Case:
-        """Read image and masks of one case.
-
-        Raises:
-            UnknownNameError: for a name not in `entries`; says why when it is excluded.
-            InputError: names the file that is wrong.
-        """
-        if case in self.excluded:
-            raise InputError(f"case {case} of {self.info.name} is left out: {self.excluded[case]}")
-        if case not in self._studies:
-            raise UnknownNameError(f"case of {self.info.name}", case, self._studies)
-        try:
-            return read_study(self._studies[case], self.rules)
-        except InputError as error:
-            if self._veil is None:
-                raise
-            # Without the original, whose text a traceback would show.
-            raise type(error)(self._veil.over(str(error))) from None
-
-    def _shown(self, message: str) -> str:
-        return message if self._veil is None else self._veil.over(message)
-
-    def fingerprint(self) -> str:
-        """Hex SHA-256 of names and contents of all files that are read."""
-        files = (f for s in self._studies.values() for f in (*s.image.files, *(d.path for d in s.drawings)))
-        about: dict[str, Any] = {"prefer": self.rules.prefer, "several": self.rules.several}
-        about["aliases"] = dict(self.rules.aliases)
-        if self.rules.series != "all":
-            about["series"] = self.rules.series
-        if self._veil is not None:
-            about["key"] = self._veil.names.mark
-        return fingerprint(self.root, files, about)
-
-
 def find_studies(root: Path) -> list[Study]:
     """Every image series below a folder with its drawings, sorted by case name.
 
@@ -178,11 +102,11 @@ def find_studies(root: Path) -> list[Study]:
     Raises:
         InputError: when `root` is no folder.
     """
-    return _studies(root)[0]
+    return survey(root)[0]
 
 
-def _studies(root: Path) -> tuple[list[Study], dict[Path, str], list[Path]]:
-    """The studies below a folder, what is wrong with damaged files beside no image, and drawings of no image."""
+def survey(root: Path) -> tuple[list[Study], dict[Path, str], list[Path]]:
+    """`find_studies`, and with them what is wrong with damaged files beside no image, and drawings of no image."""
     series, damaged = _find_readable_series(root)
     images = [s for s in series if s.modality in ("CT", "MR", "PT")]
     found = [d for s in series if s.modality in ("RTSTRUCT", "SEG") for d in _drawings(s, images, damaged)]
@@ -210,7 +134,7 @@ def read_study(study: Study, rules: ReadingRules) -> Case:
     """
     drawing = _chosen_drawing(study, rules)
     if drawing is None:
-        raise InputError(f"case {study.case}: {study.problem or _without_tumour(study, rules)}")
+        raise InputError(f"case {study.case}: {study.problem or without_tumour(study, rules)}")
     image = read_series(study.image)
     _require_hu(study, image, rules)
     chosen = {roi: names for roi in rules.aliases if (names := _matching(drawing.names, rules.aliases[roi]))}
@@ -308,7 +232,8 @@ def _problem(image: Series, damaged: Mapping[Path, str]) -> str | None:
     return None
 
 
-def _without_tumour(study: Study, rules: ReadingRules) -> str | None:
+def without_tumour(study: Study, rules: ReadingRules) -> str | None:
+    """Why a study has no tumour by these rules; None when it has one."""
     if _chosen_drawing(study, rules) is not None:
         return None
     if not study.drawings:
@@ -360,7 +285,7 @@ def _called(name: str, read: Mapping[str, Volume], names: Sequence[str]) -> list
     return [m for key, m in read.items() if key == name or (repeated and numbered.fullmatch(key))]
 
 
-def _best_of_each(studies: Sequence[Study], rules: ReadingRules) -> tuple[list[Study], dict[str, str]]:
+def best_of_each(studies: Sequence[Study], rules: ReadingRules) -> tuple[list[Study], dict[str, str]]:
     """The best image series of every study, before others one with a tumour, and why the others are passed over."""
     groups: dict[tuple[str, str], list[Study]] = {}
     for study in studies:

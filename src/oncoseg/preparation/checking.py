@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from oncoseg.case import TUMOUR, Case
-from oncoseg.contracts import Damaged, Dataset, Excluding
+from oncoseg.contracts import Damaged, Dataset, Excluding, Undrawn
 from oncoseg.errors import OncosegError
 from oncoseg.fetch import Say
 from oncoseg.lesions import regions
@@ -50,7 +50,8 @@ def check_dataset(dataset: Dataset, say: Say = lambda line: None) -> list[Findin
 
     Checked are: files and geometry (by loading), spacing and tilt, voxel values (NaN, HU), the reference (there,
     not empty, not cut off by the image's border, not in air), equal images under different names,
-    and patients whose names differ only in spelling. A bad case never stops the others.
+    and patients whose names differ only in spelling; of images on which nothing is drawn, the images. A bad case
+    never stops the others.
 
     Args:
         dataset: any data set.
@@ -63,6 +64,10 @@ def check_dataset(dataset: Dataset, say: Say = lambda line: None) -> list[Findin
     damaged = dataset.damaged if isinstance(dataset, Damaged) else {}
     findings = [Finding(case, "error", f"left out: {reason}") for case, reason in damaged.items()]
     findings += [Finding(c, "warning", f"left out: {reason}") for c, reason in excluded.items() if c not in damaged]
+    if isinstance(dataset, Undrawn):
+        for case in dataset.undrawn:
+            say(case)
+            findings += _image_alone(dataset, case)
     images: dict[str, tuple[str, str]] = {}
     for entry in dataset.entries():
         say(entry.case)
@@ -75,6 +80,17 @@ def check_dataset(dataset: Dataset, say: Say = lambda line: None) -> list[Findin
         findings += _duplicate(loaded, images)
     findings += _spellings(dataset)
     return sorted(findings, key=lambda f: f.case)
+
+
+def _image_alone(dataset: Undrawn, case: str) -> list[Finding]:
+    try:
+        image, modality = dataset.image_of(case)
+    except OncosegError as error:
+        return [Finding(case, "error", str(error))]
+    remarks = [*_geometry(image), *_values(image, modality)]
+    found = [Finding(case, severity, message) for severity, message in remarks]
+    size = f"{_show(image.spacing)} mm, {' x '.join(map(str, image.shape))} voxels"
+    return [*found, Finding(case, "info", f"the image reads ({modality}, {size}): fit to predict on, not to score on.")]
 
 
 def check_case(case: Case, modality: str = "any") -> list[Finding]:
