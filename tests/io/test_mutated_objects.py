@@ -3,11 +3,14 @@
 import time
 from collections import Counter
 
+import highdicom
 import numpy as np
+import pydicom
 import pytest
 
 from oncoseg.errors import InputError
 from oncoseg.io.deidentified import Deidentifying, deidentify_file
+from oncoseg.io.dicom import read_image
 from oncoseg.io.pseudonyms import Pseudonyms
 from oncoseg.io.rtstruct import read_rois
 from oncoseg.io.seg import read_segments
@@ -62,6 +65,26 @@ def test_drawings(kind, originals, axial, tmp_path):
         else:
             outcomes["read"] += 1
             assert all(mask.same_grid(axial) for mask in masks.values())
+    assert outcomes.keys() == {"read", "refused"}
+    assert min(outcomes.values()) > 10
+    assert time.monotonic() - begun < 60
+
+
+def test_multi_frame_images(originals, tmp_path):
+    slices = [pydicom.dcmread(path) for path in sorted((tmp_path / "in" / "ct").glob("*.dcm"))]
+    made = highdicom.legacy.LegacyConvertedEnhancedCTImage(slices, highdicom.UID(), 1, highdicom.UID(), 1)
+    made.save_as(tmp_path / "good.dcm")
+    path, begun, outcomes = tmp_path / "alone" / "one.dcm", time.monotonic(), Counter()
+    path.parent.mkdir()
+    for content in _mutants(tmp_path / "good.dcm", 6, rounds=300):
+        path.write_bytes(content)
+        try:
+            image = read_image(path)
+        except InputError as error:
+            outcomes["refused" if str(path) in str(error) else "refused without its name"] += 1
+        else:
+            outcomes["read"] += 1
+            assert image.voxels.ndim == 3
     assert outcomes.keys() == {"read", "refused"}
     assert min(outcomes.values()) > 10
     assert time.monotonic() - begun < 60
