@@ -92,6 +92,10 @@ class Orthanc:
     def peer(self, protocol: str) -> str:
         return self.web if protocol == "dicomweb" else self.dimse
 
+    def move_to(self, protocol: str) -> tuple[str, int] | None:
+        """Where it sends what C-MOVE asks for."""
+        return ("127.0.0.1", self.listener) if protocol == "move" else None
+
     def holds(self) -> list[str]:
         """SOPInstanceUID of every object."""
         found = self.ask("instances?expand&limit=100000&since=0")
@@ -189,7 +193,7 @@ def content(mock):
     return write
 
 
-@pytest.fixture(params=["dicomweb", "dimse"])
+@pytest.fixture(params=["dicomweb", "dimse", "move"])
 def protocol(request) -> str:
     return request.param
 

@@ -39,10 +39,11 @@ def test_pulling_and_pushing(orthanc, protocol, marked, canary, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     peer, runner = orthanc.peer(protocol), CliRunner()
     study = str(pydicom.dcmread(next(marked.glob("*.dcm"))).StudyInstanceUID)
+    ours = ["--move", str(orthanc.listener)] if protocol == "move" else []
     told = [
         runner.invoke(app, ["push", peer, str(marked), "--ledger", "out/ledger.jsonl"]),
-        runner.invoke(app, ["pull", peer, "--study", study, "--out", "in"]),
-        runner.invoke(app, ["pull", peer, "--study", f"{study}.9", "--out", "in"]),
+        runner.invoke(app, ["pull", peer, "--study", study, "--out", "in", *ours]),
+        runner.invoke(app, ["pull", peer, "--study", f"{study}.9", "--out", "in", *ours]),
     ]
     assert [t.exit_code for t in told[:2]] == [0, 0], told[1].output
     assert told[2].exception is not None

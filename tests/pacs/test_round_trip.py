@@ -41,7 +41,7 @@ def drawn(ct, tmp_path):
 
 def test_image_contours_segments_and_report_come_back(orthanc, protocol, drawn, tmp_path, patience):
     folder, results, mask = drawn
-    archive = open_archive(orthanc.peer(protocol), Security())
+    archive = open_archive(orthanc.peer(protocol), Security(), move_to=orthanc.move_to(protocol))
     done = push(archive, outgoing([folder, results]), Ledger(tmp_path / "out.jsonl"), patience)
     assert (done.sent, done.refused) == (11, {})
     study = find_series(folder)[0].study

@@ -22,7 +22,7 @@ from oncoseg.pacs.retry import Patience
 
 
 def opened(orthanc, protocol):
-    return open_archive(orthanc.peer(protocol), Security())
+    return open_archive(orthanc.peer(protocol), Security(), move_to=orthanc.move_to(protocol))
 
 
 def sent(orthanc, protocol, folder, ledger, patience):
@@ -271,16 +271,18 @@ def killed(arguments, place, after):
 
 
 @pytest.mark.slow
-def test_a_push_and_a_pull_that_are_killed_again_and_again_lose_nothing(orthanc, ct, tmp_path, patience):
+@pytest.mark.parametrize("way", ["dicomweb", "move"])
+def test_a_push_and_a_pull_that_are_killed_again_and_again_lose_nothing(orthanc, ct, tmp_path, patience, way):
     folder, ledger, out = ct(40), tmp_path / "out.jsonl", tmp_path / "in"
-    # DIMSE one way and DICOMweb the other: both acknowledge object by object.
+    # DIMSE one way and DICOMweb or C-MOVE the other: all acknowledge object by object.
     arguments = ["push", orthanc.dimse, str(folder), "--ledger", str(ledger)]
     codes = [killed(arguments, ledger, after) for after in (5, 20)] + [killed(arguments, ledger, 1000)]
     assert codes == [-9, -9, 0]
     assert orthanc.holds() == sops(folder)
     assert orthanc.arrivals() == 40
     assert sorted({line.sop for line in Ledger(ledger).lines()}) == sops(folder)
-    arguments = ["pull", orthanc.web, "--study", study_of(folder), "--out", str(out)]
+    peer = [orthanc.web] if way == "dicomweb" else [orthanc.dimse, "--move", str(orthanc.listener)]
+    arguments = ["pull", *peer, "--study", study_of(folder), "--out", str(out)]
     came = out / "ledger.jsonl"
     codes = [killed(arguments, came, after) for after in (5, 20)] + [killed(arguments, came, 1000)]
     assert codes == [-9, -9, 0]

@@ -40,3 +40,20 @@ def patience(attempts: int) -> Patience:
     from oncoseg.pacs.retry import Patience
 
     return Patience(attempts, say=say)
+
+
+def opened_to(bind: str, port: int, *, exposed: bool) -> tuple[str, int]:
+    """Address and port that an archive sends to, once others may connect there or cannot.
+
+    Raises:
+        InputError: for an address that other machines reach, unless `exposed`.
+    """
+    from oncoseg.errors import InputError
+    from oncoseg.pacs.peer import is_loopback
+
+    if not is_loopback(bind) and not exposed:
+        raise InputError(
+            f"{bind} is open to other machines while the archive sends. To allow that, say so with --expose, and give "
+            "--tls, --certificate and --key where you can: DIMSE is not encrypted otherwise."
+        )
+    return bind, port

@@ -19,6 +19,16 @@ def pull(
     patient: Annotated[str, typer.Option(help="PatientID, as it is.")] = "",
     modality: Annotated[str, typer.Option(help="CT, MR, RTSTRUCT ...")] = "",
     date: Annotated[str, typer.Option(help="StudyDate: YYYYMMDD or YYYYMMDD-YYYYMMDD.")] = "",
+    move: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Port of ours that the archive sends to (C-MOVE), which it must know. Default: C-GET.",
+        ),
+    ] = None,
+    bind: Annotated[str, typer.Option(help="Address to listen on with --move.")] = "127.0.0.1",
+    expose: Annotated[bool, typer.Option("--expose", help="Let another machine connect to --bind.")] = False,
     title: archives.Title = "ONCOSEG",
     tls: archives.Tls = False,
     ca: archives.Ca = None,
@@ -37,8 +47,9 @@ def pull(
     from oncoseg.pacs.pulling import pull as pull_all
 
     query = Query(study, series, patient, modality, date)
+    move_to = None if move is None else archives.opened_to(bind, move, exposed=expose)
     protected = archives.security(credentials, tls=tls, ca=ca, certificate=certificate, key=key)
-    done = pull_all(open_archive(peer, protected, title), query, out, archives.patience(attempts))
+    done = pull_all(open_archive(peer, protected, title, move_to=move_to), query, out, archives.patience(attempts))
     for folder in done.folders:
         say(str(folder))
     say(f"{done.series} series: {done.fetched} object(s) fetched, {done.there} were there; {out / 'ledger.jsonl'}")

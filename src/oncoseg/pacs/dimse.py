@@ -41,7 +41,7 @@ UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 #: Deflated objects are not taken: a small message may hold any amount of memory.
 ENCODINGS = tuple(uid for uid in AllTransferSyntaxes if not uid.is_deflated and "JPIP" not in uid.name)
 #: Objects that are asked for at once.
-_TOGETHER = 50
+TOGETHER = 50
 #: Presentation contexts that one association holds (PS3.8 9.3.2.2).
 _CONTEXTS = 128
 _NOT_TAKEN = "the archive does not take this kind of object in this encoding"
@@ -69,7 +69,7 @@ class DimseArchive:
     """
 
     def __init__(self, peer: DimsePeer, security: Security, title: str) -> None:
-        self.name, self._peer, self._title = peer.name, peer, title
+        self.name, self.peer, self.title = peer.name, peer, title
         self._tls: tuple[ssl.SSLContext, str] | None = None
         if security.tls:
             trusted = ssl.create_default_context(cafile=None if security.ca is None else str(security.ca))
@@ -79,7 +79,7 @@ class DimseArchive:
 
     def find(self, query: Query) -> list[SeriesFound]:
         """As `Archive.find`: level STUDY, then SERIES."""
-        with self._associated([build_context(FindModel)]) as association:
+        with self.associated([build_context(FindModel)]) as association:
             studies = [Dataset()]
             if query.of_study:
                 studies = self._ask(association, "STUDY", query.of_study, ("StudyInstanceUID",))
@@ -97,7 +97,7 @@ class DimseArchive:
 
     def instances(self, series: SeriesFound) -> list[Instance]:
         """As `Archive.instances`."""
-        with self._associated([build_context(FindModel)]) as association:
+        with self.associated([build_context(FindModel)]) as association:
             wanted = {"StudyInstanceUID": series.study, "SeriesInstanceUID": series.series}
             answers = self._ask(association, "IMAGE", wanted, ("SOPInstanceUID", "SOPClassUID"))
         pairs = [(str(a.get("SOPInstanceUID", "")), str(a.get("SOPClassUID", ""))) for a in answers]
@@ -125,9 +125,9 @@ class DimseArchive:
         classes = sorted({i.sop_class for i in wanted if is_uid(i.sop_class)}) or [UID("1.2.840.10008.5.1.4.1.1.2")]
         contexts = [build_context(GetModel), *_one_context_an_encoding(classes)][:_CONTEXTS]
         roles = [build_role(kind, scp_role=True) for kind in classes]
-        with self._associated(contexts, roles, [(evt.EVT_C_STORE, stored)]) as association:
-            for first in range(0, len(wanted), _TOGETHER):
-                part = wanted[first : first + _TOGETHER]
+        with self.associated(contexts, roles, [(evt.EVT_C_STORE, stored)]) as association:
+            for first in range(0, len(wanted), TOGETHER):
+                part = wanted[first : first + TOGETHER]
                 try:
                     self._get(association, part, errors)
                 except RefusedError:
@@ -137,21 +137,17 @@ class DimseArchive:
                         self._get(association, [instance], errors)
 
     def _get(self, association: Association, part: Sequence[Instance], errors: list[Exception]) -> None:
-        asked = Dataset()
-        asked.QueryRetrieveLevel = "IMAGE"
-        asked.StudyInstanceUID, asked.SeriesInstanceUID = part[0].study, part[0].series
-        asked.SOPInstanceUID = [instance.sop for instance in part]
-        for status, _ in _within(association.send_c_get, asked, GetModel):
+        for status, _ in within(association.send_c_get, of_instances(part), GetModel):
             if errors:
                 raise errors[0]
-            _require_success(status, "C-GET")
+            require_success(status, "C-GET")
 
     def store(self, files: Sequence[Outgoing]) -> Iterator[tuple[Outgoing, str]]:
         """As `Archive.store`: one association for as many kinds of objects as it can hold."""
         for part in _by_contexts(files):
             kinds = dict.fromkeys((file.instance.sop_class, file.transfer_syntax) for file in part)
             try:
-                with self._associated([_context(*kind) for kind in kinds]) as association:
+                with self.associated([_context(*kind) for kind in kinds]) as association:
                     for file in part:
                         yield file, self._store_one(association, file)
             except _NotOfferedError:
@@ -181,26 +177,26 @@ class DimseArchive:
         for keyword, value in wanted.items():
             setattr(asked, keyword, value)
         found = []
-        for status, answer in _within(association.send_c_find, asked, FindModel):
-            _require_success(status, "C-FIND")
+        for status, answer in within(association.send_c_find, asked, FindModel):
+            require_success(status, "C-FIND")
             given = answer if answer is not None else Dataset()
             if status.Status in _PENDING and fits({k: v for k, v in wanted.items() if v}, given):
                 found.append(given)
         return found
 
     @contextmanager
-    def _associated(
+    def associated(
         self,
         contexts: list[PresentationContext],
         roles: Sequence[Any] = (),
         handlers: Sequence[Any] = (),
     ) -> Iterator[Association]:
         """An association with some accepted context, C-GET where asked for; released, or aborted after errors."""
-        association = entity(self._title).associate(
-            self._peer.host,
-            self._peer.port,
+        association = entity(self.title).associate(
+            self.peer.host,
+            self.peer.port,
             contexts=contexts,
-            ae_title=self._peer.aet,
+            ae_title=self.peer.aet,
             max_pdu=PDU_BYTES,
             ext_neg=list(roles),
             evt_handlers=list(handlers),
@@ -212,7 +208,7 @@ class DimseArchive:
             if contexts[0].abstract_syntax == GetModel and not any(
                 c.abstract_syntax == GetModel for c in association.accepted_contexts
             ):
-                raise _NotOfferedError(f"it does not offer C-GET to {self._title}")
+                raise _NotOfferedError(f"it does not offer C-GET to {self.title}")
             yield association
             association.release()
         finally:
@@ -225,10 +221,10 @@ class DimseArchive:
             if answer is not None and answer.result == 0x02:
                 return TransientError("it rejects the association for now")
             return RefusedError(
-                f"it rejects the association: it must know our title {self._title} (--aet) and be called by its own"
+                f"it rejects the association: it must know our title {self.title} (--aet) and be called by its own"
             )
         if association.rejected_contexts:
-            return _NotOfferedError(f"it offers nothing of what is needed to {self._title}")
+            return _NotOfferedError(f"it offers nothing of what is needed to {self.title}")
         if self._tls is not None:
             return TransientError("no connection, or one of the certificates is not trusted (--ca, --certificate)")
         return TransientError("no connection")
@@ -268,16 +264,27 @@ def _by_contexts(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
         yield part
 
 
-def _within(
-    send: Callable[..., Iterator[tuple[Dataset, Dataset | None]]], asked: Dataset, model: Any
+def of_instances(part: Sequence[Instance]) -> Dataset:
+    """The identifier that asks for objects of one series."""
+    asked = Dataset()
+    asked.QueryRetrieveLevel = "IMAGE"
+    asked.StudyInstanceUID, asked.SeriesInstanceUID = part[0].study, part[0].series
+    asked.SOPInstanceUID = [instance.sop for instance in part]
+    return asked
+
+
+def within(
+    send: Callable[..., Iterator[tuple[Dataset, Dataset | None]]], *arguments: Any
 ) -> Iterator[tuple[Dataset, Dataset | None]]:
+    """The answers to a request; TransientError when the association is no more."""
     try:
-        yield from send(asked, model)
+        yield from send(*arguments)
     except RuntimeError as error:  # the association is no more
         raise TransientError("the association ended") from error
 
 
-def _require_success(status: Dataset, service: str) -> None:
+def require_success(status: Dataset, service: str) -> None:
+    """Raise TransientError or RefusedError unless a status says success, more to come, or a warning."""
     code = status.get("Status")
     if code is None:
         raise TransientError(f"the connection failed during {service}")

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from socketserver import TCPServer
 from typing import Any
 
@@ -27,7 +28,8 @@ PDU_LIMIT = 2**20
 OBJECT_LIMIT = 2**31
 #: Associations at once.
 ASSOCIATIONS = 8
-_SUCCESS, _REFUSED, _NO_SPACE = 0x0000, 0xC000, 0xA700
+#: What the sender of an object is told.
+SUCCESS, REFUSED, NO_SPACE = 0x0000, 0xC000, 0xA700
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,24 +60,26 @@ class _BoundedHandler(RequestHandler):
         return association
 
 
-class Receiver:
-    """A storage provider that writes to an inbox.
+class StorageProvider:
+    """Takes objects that others send (C-STORE), within limits, and answers C-ECHO.
 
     Args:
-        inbox: keeps what comes.
         title: our application entity title; calls by another are rejected.
+        stored: handles one object and returns the status that its sender is told.
         callers: titles that may call; empty for all.
         security: `certificate` and `key` make it TLS, and `ca` asks callers for certificates.
     """
 
     def __init__(
-        self, inbox: Inbox, title: str, *, callers: tuple[str, ...] = (), security: Security | None = None
+        self,
+        title: str,
+        stored: Callable[[evt.Event], int],
+        *,
+        callers: tuple[str, ...] = (),
+        security: Security | None = None,
     ) -> None:
-        self.inbox, self._title, self._callers = inbox, title, callers
+        self._title, self._stored, self._callers = title, stored, callers
         self._tls = _server_context(security or Security())
-        self._lock = threading.Lock()
-        self._senders: dict[str, set[Any]] = {}
-        self._last: dict[str, float] = {}
         self._server: Any = None
 
     def start(self, host: str, port: int) -> int:
@@ -94,7 +98,7 @@ class Receiver:
                 (host, port),
                 contexts=[*contexts, build_context(Verification)],
                 ssl_context=self._tls,
-                evt_handlers=[(evt.EVT_C_STORE, self._stored), (evt.EVT_C_ECHO, lambda event: _SUCCESS)],
+                evt_handlers=[(evt.EVT_C_STORE, self._one), (evt.EVT_C_ECHO, lambda event: SUCCESS)],
                 server_class=ThreadedAssociationServer,
                 request_handler=_BoundedHandler,
             )
@@ -112,6 +116,31 @@ class Receiver:
             TCPServer.shutdown(self._server)
             self._server.server_close()
 
+    def _one(self, event: evt.Event) -> int:
+        event.assoc.dul.socket.received = 0
+        return self._stored(event)
+
+
+class Receiver:
+    """A storage provider that writes to an inbox.
+
+    Args:
+        inbox: keeps what comes.
+        title: our application entity title; calls by another are rejected.
+        callers: titles that may call; empty for all.
+        security: `certificate` and `key` make it TLS, and `ca` asks callers for certificates.
+    """
+
+    def __init__(
+        self, inbox: Inbox, title: str, *, callers: tuple[str, ...] = (), security: Security | None = None
+    ) -> None:
+        self.inbox = inbox
+        self._provider = StorageProvider(title, self._stored, callers=callers, security=security)
+        self.start, self.stop = self._provider.start, self._provider.stop
+        self._lock = threading.Lock()
+        self._senders: dict[str, set[Any]] = {}
+        self._last: dict[str, float] = {}
+
     def last(self, study: str) -> float | None:
         """When the newest object of a study came, by `time.monotonic`; None when none did since the start."""
         with self._lock:
@@ -128,22 +157,21 @@ class Receiver:
             return list(self._last)
 
     def _stored(self, event: evt.Event) -> int:
-        event.assoc.dul.socket.received = 0
         caller = f"{event.assoc.requestor.ae_title}@{event.assoc.requestor.address}"
         try:
             found = self.inbox.keep(event.encoded_dataset(), caller)
         except InputError as error:
             _LOG.error("%s", error)
-            return _NO_SPACE
+            return NO_SPACE
         except RefusedError as error:
             _LOG.error("refused from %s: %s", caller, error)
-            return _REFUSED
+            return REFUSED
         study = self.inbox.study_folder(found.study).name
         with self._lock:
             self._senders.setdefault(study, set()).add(event.assoc)
             self._senders[study] = {a for a in self._senders[study] if a.is_established}
             self._last[study] = time.monotonic()
-        return _SUCCESS
+        return SUCCESS
 
 
 def _server_context(security: Security) -> ssl.SSLContext | None:
