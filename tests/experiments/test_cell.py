@@ -3,15 +3,18 @@
 import json
 
 import pytest
+import torch
 
 from oncoseg.contracts import Entry
 from oncoseg.errors import InputError
-from oncoseg.experiments.cell import ChangedError, run_cell
+from oncoseg.experiments.cell import ChangedError, _status, run_cell
 from oncoseg.experiments.matrix import HUMAN_READER
 from oncoseg.experiments.sides import chosen_entries
 from oncoseg.experiments.specs import DatasetSpec
 from oncoseg.experiments.store import MASKS, is_finished, read_cell
 from oncoseg.io.images import read_mask
+from oncoseg.weights.catalogue import digest_of
+from oncoseg.weights.trained import About, write_checkpoint
 
 BOXED = '[[cells]]\ndataset="balls"\nmodel="toy_bright.boxed"\nprompt={ use="box", jitter_mm=3.0, repeats=2 }\n'
 AUTOMATIC = '[[cells]]\ndataset="balls"\nmodel="toy_bright"\n'
@@ -188,3 +191,13 @@ def test_weights_that_were_trained_on_the_scored_data_set_are_flagged(matrix_of,
     assert same.record.seen["status"] == "listed"
     other = read_cell(run_cell(_only(matrix_of(again)), tmp_path / "run"))
     assert "in its training data is unknown" in other.record.notes[-1]
+
+
+def test_weights_that_began_with_others_that_saw_the_data_set_are_flagged(tmp_path):
+    digest = digest_of("lite-medsam")
+    for began, expected in ((digest, "suspected"), ("0" * 64, "unknown"), (None, "unknown")):
+        target = tmp_path / f"{expected}-{str(began)[:3]}.safetensors"
+        write_checkpoint(target, {"a": torch.ones(1)}, About("lite_medsam", "", {}, dataset="others", began=began))
+        found = _status(target, "lung1", "this one")
+        assert found.status == expected
+        assert ("began with lite-medsam" in found.source) == (expected == "suspected")

@@ -161,6 +161,12 @@ def test_another_configuration_in_the_folder_is_an_error(make_model, make_case, 
     assert sha256(tmp_path / CHECKPOINT) == before
 
 
+def test_a_checkpoint_says_which_weights_it_began_with(make_model, cases, tmp_path):
+    for start in ("ab", None):
+        result = train(make_model(), training=cases, config=short(), folder=tmp_path / str(start), start=start)
+        assert read_checkpoint(result.checkpoint).about.began == start
+
+
 def test_training_on_nothing_and_patience_without_validation_are_refused(make_model, cases, tmp_path):
     with pytest.raises(InputError, match="no case to train on"):
         train(make_model(), training=[], config=short(), folder=tmp_path)

@@ -345,6 +345,10 @@ def _status(weights: Path, dataset: str, fingerprint: str) -> SeenData:
     about = read_checkpoint(weights).about if weights.suffix == SAFE_SUFFIX else None
     if about is not None and about.dataset == fingerprint:
         return SeenData(dataset, "listed", f"{weights.name} was trained on cases of this very data set")
+    first = None if about is None or about.began is None else catalogue.recognise(weights, about.began)
+    if first is not None and first.status_on(dataset).status in ("listed", "suspected"):
+        line = first.status_on(dataset)
+        return SeenData(dataset, line.status, f"{weights.name} began with {first.id}: {line.source}")
     return SeenData(dataset, "unknown", f"{weights.name} does not say on which cases it was trained")
 
 

@@ -140,7 +140,9 @@ def train(
         store = None if kept == "memory" else PreparedFolder(folder / record.PREPARED, about, storage=kept)
         # Every process that prepares batches keeps cases of its own.
         training = prepared_cases(model, training, folder=store, keep_gigabytes=4.0 / max(1, config.workers))
-    course = _Course(model, config, folder, cases=len(training), dataset=dataset, tell=progress, ranks=ranks)
+    course = _Course(
+        model, config, folder, cases=len(training), dataset=dataset, start=start, tell=progress, ranks=ranks
+    )
     with repeatable(course.descent.device):
         course.resume()
         course.run(training, validation, validate)
@@ -170,11 +172,13 @@ class _Course:
         *,
         cases: int,
         dataset: str | None,
+        start: str | None,
         tell: Callable[[Progress], None],
         ranks: Ranks,
     ) -> None:
         self.model, self.config, self.folder, self.tell, self.ranks = model, config, folder, tell, ranks
-        self.dataset, self.cases, self.steps = dataset, cases, config.total_steps(cases)
+        self.dataset, self.start = dataset, start
+        self.cases, self.steps = cases, config.total_steps(cases)
         self.descent = Descent(model, config, ranks)
         self.counters = Counters(processes=ranks.count)
         self.best: dict[str, Tensor] = {}
@@ -278,7 +282,7 @@ class _Course:
     def _write(self, target: Path, step: int) -> None:
         """Write the network's present weights as a checkpoint."""
         info = self.model.info
-        about = About(info.name, info.variant, plain(self.model.options()), step, self.dataset)
+        about = About(info.name, info.variant, plain(self.model.options()), step, self.dataset, self.start)
         write_checkpoint(target, self.model.network.state_dict(), about)
 
     def _batches(self, training: Sequence[Case]) -> Iterator[Batch]:

@@ -35,6 +35,7 @@ class About:
         options: what `build` was given.
         step: optimiser steps behind these weights.
         dataset: fingerprint of the training data, None when it was not given.
+        began: SHA-256 of the weights file that the training began with, None when they were new.
     """
 
     model: str
@@ -42,6 +43,7 @@ class About:
     options: dict[str, Any]
     step: int = 0
     dataset: str | None = None
+    began: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
