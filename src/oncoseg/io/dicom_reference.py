@@ -59,7 +59,7 @@ class Reference:
 
     @property
     def order(self) -> NDArray[np.intp]:
-        """For each frame of the only file of a multi-frame image, and else for each slice, the slice that it is."""
+        """Which slice each frame is, in the order of the frames in their file; 0, 1 ... where slices are files."""
         frames = [n if header.frame is None else header.frame for n, header in enumerate(self.headers)]
         return np.argsort(frames)
 

@@ -136,10 +136,17 @@ class Receiver:
     ) -> None:
         self.inbox = inbox
         self._provider = StorageProvider(title, self._stored, callers=callers, security=security)
-        self.start, self.stop = self._provider.start, self._provider.stop
         self._lock = threading.Lock()
         self._senders: dict[str, set[Any]] = {}
         self._last: dict[str, float] = {}
+
+    def start(self, host: str, port: int) -> int:
+        """As `StorageProvider.start`."""
+        return self._provider.start(host, port)
+
+    def stop(self) -> None:
+        """As `StorageProvider.stop`."""
+        self._provider.stop()
 
     def last(self, study: str) -> float | None:
         """When the newest object of a study came, by `time.monotonic`; None when none did since the start."""
