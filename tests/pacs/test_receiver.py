@@ -6,8 +6,10 @@ import struct
 import time
 
 import pytest
+from pydicom.uid import CTImageStorage
 
 from oncoseg.errors import FetchError, InputError
+from oncoseg.pacs.archive import Instance, RefusedError
 from oncoseg.pacs.inbox import Inbox
 from oncoseg.pacs.ledger import Ledger
 from oncoseg.pacs.opening import open_archive
@@ -53,6 +55,13 @@ def test_a_peer_that_only_stores_is_sent_what_the_ledger_does_not_know(receiving
     push(archive, files[:3], Ledger(tmp_path / "sent.jsonl"), patience)
     rest = push(archive, files, Ledger(tmp_path / "sent.jsonl"), patience)
     assert (rest.sent, rest.there) == (2, 3)
+
+
+def test_a_peer_without_c_get_is_told_apart_and_the_way_out_named(receiving):
+    _, address = receiving()
+    wanted = [Instance("1.2", "1.3", "1.4", CTImageStorage)]
+    with pytest.raises(RefusedError, match=r"does not offer C-GET.*--move PORT"):
+        open_archive(address, Security()).fetch(wanted, lambda content: None)
 
 
 def test_an_object_that_differs_from_the_one_here_is_refused(receiving, content, tmp_path, patience):

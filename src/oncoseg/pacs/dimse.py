@@ -208,7 +208,7 @@ class DimseArchive:
             if contexts[0].abstract_syntax == GetModel and not any(
                 c.abstract_syntax == GetModel for c in association.accepted_contexts
             ):
-                raise _NotOfferedError(f"it does not offer C-GET to {self.title}")
+                raise _NotOfferedError(f"it does not offer C-GET to {self.title}; it may know C-MOVE: --move PORT")
             yield association
             association.release()
         finally:
