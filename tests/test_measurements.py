@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 
 from oncoseg.errors import GridMismatchError, InputError
+from oncoseg.io.dicom import read_image
+from oncoseg.io.rtstruct import read_rois
 from oncoseg.measurements import measure
+from oncoseg.preprocess.lungs import lungs as find_lungs
 from oncoseg.volume import Volume
 
 SPACING = (3.0, 0.8, 0.5)
@@ -142,3 +145,22 @@ def test_lungs_of_other_labels_are_refused():
     wrong.voxels[0, 0, 0] = 5
     with pytest.raises(InputError, match="labels 0, 1, 2, 5"):
         measure(on_grid(np.ones((40, 60, 90), bool), (5.0, 2.0, 2.0)), lungs=wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("patient", "expected"), [("LUNG1-001", "left lung, middle third"), ("LUNG1-002", "right lung, lower third")]
+)
+def test_published_tumours_lie_where_drawn_lungs_and_found_ones_say(shared, patient, expected):
+    folder = shared / "data" / "nsclc_radiomics" / patient
+    image = read_image(folder / "CT")
+    rois = read_rois(next((folder / "RTSTRUCT").glob("*.dcm")), image)
+    drawn = np.zeros(image.shape, np.uint8)
+    for name, mask in rois.items():
+        for label, ends in ((1, ("Right", " R")), (2, ("Left", " L"))):
+            if name.startswith("Lung") and name.endswith(ends):
+                drawn[mask.voxels] = label
+    assert set(np.unique(drawn)) == {0, 1, 2}
+    for labels in (image.with_voxels(drawn), find_lungs(image).labels):
+        (lesion,) = measure(rois["GTV-1"], image, labels)
+        assert str(lesion.location) == expected
