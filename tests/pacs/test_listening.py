@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,6 +109,18 @@ def test_the_same_study_again_is_not_answered_again(office, ct):
     office.receive(folder)
     office.wait(11)
     assert (office.answered, len(office.sent)) == ([8], 1)
+
+
+def test_a_study_that_was_removed_and_comes_again_is_kept_again_and_not_answered_again(office, ct):
+    folder = ct(8)
+    study = office.receive(folder)
+    office.wait(11)
+    shutil.rmtree(office.out / RECEIVED / study)
+    assert office.wait(11) == 0
+    office.receive(folder)
+    office.wait(11)
+    assert (office.answered, len(office.sent)) == ([8], 1)
+    assert len(list((office.out / RECEIVED / study).rglob("*.dcm"))) == 8
 
 
 def test_a_restart_goes_on_with_what_is_not_done(office, ct):
