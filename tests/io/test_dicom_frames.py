@@ -20,6 +20,7 @@ from oncoseg.io.seg import read_segments
 from oncoseg.io.seg_writer import segmentation
 from oncoseg.io.sr_writer import Finding, structured_report
 from oncoseg.io.structures import MadeBy, Structure, onto_grid
+from oncoseg.io.studies import find_studies
 from oncoseg.measurements import measure
 from oncoseg.preparation.repairing import repair_folder
 from oncoseg.volume import Volume
@@ -74,6 +75,29 @@ def test_scaling_of_each_frame_counts(axial, enhanced):
     added = (image.voxels - axial.voxels).reshape(len(axial.voxels), -1)
     assert sorted(added[:, 0].tolist()) == [0, 100, 200, 300, 400, 500]
     assert (added == added[:, :1]).all()
+
+
+def test_a_single_frame_is_a_volume_of_one_slice(axial, enhanced):
+    def change(made):
+        measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        measures.SpacingBetweenSlices = 3  # the writer cannot know it of one slice
+
+    image = read_image(enhanced(axial.crop((2, 0, 0), (3, *axial.shape[1:])), change=change))
+    np.testing.assert_array_equal(image.voxels, axial.voxels[2:3])
+    assert image.spacing[0] == 3
+
+
+def test_a_damaged_one_stops_no_other_case(axial, enhanced, mock, tmp_path):
+    mock.write_ct(tmp_path / "tree" / "sound", axial)
+    damaged = enhanced(axial, change=_one_short).replace(tmp_path / "tree" / "damaged.dcm")
+    with pytest.raises(InputError, match="describes 5"):
+        find_series(tmp_path / "tree")
+    (study,) = find_studies(tmp_path / "tree")
+    assert len(study.image.headers) == 6
+    assert study.problem is None
+    mended = repair_folder(tmp_path / "tree", tmp_path / "mended")
+    assert mended.left_out == (), "what is damaged stays, so that checking names it"
+    assert (tmp_path / "mended" / damaged.name).exists()
 
 
 def _without_groups(made):

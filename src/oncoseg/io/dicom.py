@@ -19,7 +19,7 @@ import pydicom.pixels
 from numpy.typing import NDArray
 
 from oncoseg.errors import InputError
-from oncoseg.io.dicom_frames import frames_of, is_multi_frame
+from oncoseg.io.dicom_frames import frames_of, is_multi_frame, may_describe_frames
 from oncoseg.io.dicom_grid import Grid, order_slices
 from oncoseg.io.dicom_header import UNREADABLE, Header, read_header
 from oncoseg.io.rescale import rescale_in_place
@@ -103,14 +103,23 @@ def group_series(paths: Iterable[Path]) -> list[Series]:
     """`find_series` for a list of files."""
     groups: dict[tuple[str, ...], list[Header]] = {}
     for path in paths:
-        header = read_header(path)
-        if header is not None:
+        for header in headers_of(path):
             keys = ("PatientID", "StudyInstanceUID", "Modality", "SeriesInstanceUID")
-            several = header.text("Modality") in IMAGE_MODALITIES and is_multi_frame(header)
-            groups.setdefault(tuple(header.text(key) for key in keys), []).extend(
-                frames_of(header) if several else [header]
-            )
+            groups.setdefault(tuple(header.text(key) for key in keys), []).append(header)
     return [_series(key, headers) for key, headers in sorted(groups.items(), key=lambda item: item[0])]
+
+
+def headers_of(path: Path) -> list[Header]:
+    """The header of a file, or one for each frame of a multi-frame image; none for what is not DICOM.
+
+    Raises:
+        InputError: when the file is damaged.
+    """
+    header = read_header(path)
+    if header is None:
+        return []
+    several = header.text("Modality") in IMAGE_MODALITIES and may_describe_frames(header)
+    return frames_of(header) if several else [header]
 
 
 def choose_image(series: Sequence[Series], where: Path) -> Series:

@@ -32,15 +32,25 @@ MOST_FRAMES = 20_000
 
 
 def is_multi_frame(header: Header) -> bool:
-    """Whether a file says that it holds several frames, or one with a number."""
-    return header.text("NumberOfFrames") not in ("", "1")
+    """Whether a file says that it holds several frames.
+
+    Raises:
+        InputError: when the number is none.
+    """
+    return header.number("NumberOfFrames", 1) > 1
+
+
+def may_describe_frames(header: Header) -> bool:
+    """Whether a file of pixels may say in functional groups what others say in their header; raises as above."""
+    alone = header.text("NumberOfFrames") and not header.text("ImagePositionPatient")
+    return bool(alone) or is_multi_frame(header)
 
 
 def frames_of(header: Header) -> list[Header]:
     """One header for every frame of a file; the file's own alone when it has no functional groups.
 
     Args:
-        header: of a file of pixels for which `is_multi_frame` is true.
+        header: of a file of pixels for which `may_describe_frames` is true.
 
     Returns:
         Headers in the order of the frames, with `frame` counting from 0, and the place of the frame's pixels in the

@@ -11,9 +11,9 @@ from oncoseg.config import plain
 from oncoseg.errors import InputError
 from oncoseg.fetch import Say
 from oncoseg.files import remove_partial, sha256, write_bytes, write_json
-from oncoseg.io.dicom import IMAGE_MODALITIES, group_series
+from oncoseg.io.dicom import IMAGE_MODALITIES, group_series, headers_of
 from oncoseg.io.dicom_grid import order_slices
-from oncoseg.io.dicom_header import Header, read_header
+from oncoseg.io.dicom_header import Header
 
 #: Says in the new folder what was left out and why.
 RECORD = "repaired.json"
@@ -94,10 +94,10 @@ def _reasons(files: Iterable[Path]) -> dict[Path, str]:
     readable = []
     for path in files:
         try:
-            header = read_header(path)
+            headers = headers_of(path)
         except InputError:
             continue  # damaged: kept, so that checking names it
-        if header is None:
+        if not headers:
             reasons[path] = "it is no DICOM object"
         else:
             readable.append(path)
