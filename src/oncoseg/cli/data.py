@@ -30,8 +30,10 @@ def check(
     ] = None,
 ) -> None:
     """Read every case and say what is wrong with it: geometry, values, references, duplicates."""
+    from oncoseg.cli.progress import case_bar
     from oncoseg.cli.settings import open_dataset
     from oncoseg.config import plain
+    from oncoseg.contracts import Undrawn
     from oncoseg.errors import PartialFailureError
     from oncoseg.preparation.checking import check_dataset
 
@@ -39,7 +41,9 @@ def check(
     if fix is not None:
         settings = _fixed(dataset, settings, fix)
     opened = open_dataset(dataset, settings)
-    findings = check_dataset(opened)
+    undrawn = len(opened.undrawn) if isinstance(opened, Undrawn) else 0
+    with case_bar(len(opened.entries()) + undrawn) as tell:
+        findings = check_dataset(opened, tell)
     if as_json:
         print_json([plain(f) for f in findings])
     elif findings:

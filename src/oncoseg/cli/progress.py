@@ -41,6 +41,19 @@ def training_bar(name: str) -> Iterator[Callable[[Step], None]]:
         yield tell
 
 
+@contextmanager
+def case_bar(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar over cases; yields what is told the name of each before it is looked at."""
+    with bars() as shown:
+        task = shown.add_task("cases", total=total, completed=-1, note="")
+
+        def tell(case: str) -> None:
+            shown.update(task, advance=1, note=escape(case))
+
+        yield tell
+        shown.update(task, completed=total, note="")
+
+
 class RunBars:
     """Shows the events of a matrix: one bar for the run, one for each cell under way."""
 
