@@ -77,12 +77,13 @@ def test_scaling_of_each_frame_counts(axial, enhanced):
     assert (added == added[:, :1]).all()
 
 
-def test_a_single_frame_is_a_volume_of_one_slice(axial, enhanced):
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_a_single_frame_is_a_volume_of_one_slice(syntax, axial, enhanced):
     def change(made):
         measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
         measures.SpacingBetweenSlices = 3  # the writer cannot know it of one slice
 
-    image = read_image(enhanced(axial.crop((2, 0, 0), (3, *axial.shape[1:])), change=change))
+    image = read_image(enhanced(axial.crop((2, 0, 0), (3, *axial.shape[1:])), change=change, syntax=syntax))
     np.testing.assert_array_equal(image.voxels, axial.voxels[2:3])
     assert image.spacing[0] == 3
 

@@ -270,8 +270,9 @@ def _read_any(grid: Grid) -> NDArray[Any]:
     for header in grid.headers:
         if header.pixel_offset is None and header.frame is not None:
             if header.path not in decoded:
-                count = sum(h.path == header.path for h in grid.headers)
-                decoded[header.path] = _decode(header, (count, *grid.shape[1:]))
+                count, plane = sum(h.path == header.path for h in grid.headers), grid.shape[1:]
+                whole = _decode(header, (count, *plane) if count > 1 else plane)
+                decoded[header.path] = whole.reshape(count, *plane)
             stored = decoded[header.path][header.frame]
         elif header.pixel_offset is None:
             stored = _decode(header, grid.shape[1:])
