@@ -271,8 +271,8 @@ def _read_any(grid: Grid) -> NDArray[Any]:
         if header.pixel_offset is None and header.frame is not None:
             if header.path not in decoded:
                 count, plane = sum(h.path == header.path for h in grid.headers), grid.shape[1:]
-                whole = _decode(header, (count, *plane) if count > 1 else plane)
-                decoded[header.path] = whole.reshape(count, *plane)
+                frames = _decode(header, (count, *plane) if count > 1 else plane)
+                decoded[header.path] = frames.reshape(count, *plane)
             stored = decoded[header.path][header.frame]
         elif header.pixel_offset is None:
             stored = _decode(header, grid.shape[1:])
