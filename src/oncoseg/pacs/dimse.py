@@ -41,7 +41,7 @@ UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 #: Deflated objects are not taken: a small message may hold any amount of memory.
 ENCODINGS = tuple(uid for uid in AllTransferSyntaxes if not uid.is_deflated and "JPIP" not in uid.name)
 #: Objects that are asked for at once.
-TOGETHER = 50
+_TOGETHER = 50
 #: Presentation contexts that one association holds (PS3.8 9.3.2.2).
 _CONTEXTS = 128
 _NOT_TAKEN = "the archive does not take this kind of object in this encoding"
@@ -126,15 +126,7 @@ class DimseArchive:
         contexts = [build_context(GetModel), *_one_context_an_encoding(classes)][:_CONTEXTS]
         roles = [build_role(kind, scp_role=True) for kind in classes]
         with self.associated(contexts, roles, [(evt.EVT_C_STORE, stored)]) as association:
-            for first in range(0, len(wanted), TOGETHER):
-                part = wanted[first : first + TOGETHER]
-                try:
-                    self._get(association, part, errors)
-                except RefusedError:
-                    if errors or len(part) == 1:
-                        raise
-                    for instance in part:  # an archive that knows no lists of objects, or lacks one of them
-                        self._get(association, [instance], errors)
+            in_parts(wanted, lambda part: self._get(association, part, errors), errors)
 
     def _get(self, association: Association, part: Sequence[Instance], errors: list[Exception]) -> None:
         for status, _ in within(association.send_c_get, of_instances(part), GetModel):
@@ -262,6 +254,27 @@ def _by_contexts(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
         kinds.add(kind)
     if part:
         yield part
+
+
+def in_parts(
+    wanted: Sequence[Instance], ask: Callable[[Sequence[Instance]], None], errors: Sequence[Exception]
+) -> None:
+    """Ask for objects in lists, or one by one where an archive knows no lists of objects, or lacks one of them.
+
+    Args:
+        wanted: objects of one series.
+        ask: fetches a list; RefusedError when it is refused.
+        errors: of our own side; after one of those nothing is asked again.
+    """
+    for first in range(0, len(wanted), _TOGETHER):
+        part = wanted[first : first + _TOGETHER]
+        try:
+            ask(part)
+        except RefusedError:
+            if errors or len(part) == 1:
+                raise
+            for instance in part:
+                ask([instance])
 
 
 def of_instances(part: Sequence[Instance]) -> Dataset:

@@ -15,7 +15,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from oncoseg.errors import InputError
 from oncoseg.pacs.archive import Instance, RefusedError, TransientError
-from oncoseg.pacs.dimse import TOGETHER, DimseArchive, of_instances, require_success, within
+from oncoseg.pacs.dimse import DimseArchive, in_parts, of_instances, require_success, within
 from oncoseg.pacs.inbox import identify
 from oncoseg.pacs.peer import DimsePeer, Security
 from oncoseg.pacs.receiver import NO_SPACE, REFUSED, SUCCESS, StorageProvider
@@ -62,15 +62,7 @@ class MovingArchive(DimseArchive):
         provider.start(self._here.bind, self._here.port)
         try:
             with self.associated([build_context(MoveModel)]) as association:
-                for first in range(0, len(wanted), TOGETHER):
-                    part = wanted[first : first + TOGETHER]
-                    try:
-                        self._move(association, part, handed)
-                    except RefusedError:
-                        if handed.errors or len(part) == 1:
-                            raise
-                        for instance in part:  # an archive that knows no lists of objects, or lacks one of them
-                            self._move(association, [instance], handed)
+                in_parts(wanted, lambda part: self._move(association, part, handed), handed.errors)
         finally:
             provider.stop()
 
