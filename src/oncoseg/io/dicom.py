@@ -101,11 +101,15 @@ def find_series(folder: Path) -> list[Series]:
 
 def group_series(paths: Iterable[Path]) -> list[Series]:
     """`find_series` for a list of files."""
+    return group_headers(header for path in paths for header in headers_of(path))
+
+
+def group_headers(read: Iterable[Header]) -> list[Series]:
+    """`find_series` for headers that were read by `headers_of`, in order of file name."""
     groups: dict[tuple[str, ...], list[Header]] = {}
-    for path in paths:
-        for header in headers_of(path):
-            keys = ("PatientID", "StudyInstanceUID", "Modality", "SeriesInstanceUID")
-            groups.setdefault(tuple(header.text(key) for key in keys), []).append(header)
+    for header in read:
+        keys = ("PatientID", "StudyInstanceUID", "Modality", "SeriesInstanceUID")
+        groups.setdefault(tuple(header.text(key) for key in keys), []).append(header)
     return [_series(key, headers) for key, headers in sorted(groups.items(), key=lambda item: item[0])]
 
 

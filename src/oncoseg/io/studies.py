@@ -17,9 +17,9 @@ from pydicom.filereader import read_partial
 
 from oncoseg.case import TUMOUR, Case
 from oncoseg.errors import InputError
-from oncoseg.io.dicom import Series, find_series, group_series, headers_of, read_series
+from oncoseg.io.dicom import Series, find_series, group_headers, headers_of, read_series
 from oncoseg.io.dicom_grid import order_slices, tilt_degrees
-from oncoseg.io.dicom_header import UNREADABLE
+from oncoseg.io.dicom_header import UNREADABLE, Header
 from oncoseg.io.rtstruct import read_rois
 from oncoseg.io.seg import read_segments
 from oncoseg.io.series_choice import candidates, told
@@ -164,15 +164,14 @@ def _find_readable_series(root: Path) -> tuple[list[Series], dict[Path, str]]:
     except InputError:
         if not root.is_dir():
             raise
-    readable, damaged = [], {}
+    readable: list[Header] = []
+    damaged: dict[Path, str] = {}
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         try:
-            headers_of(path)
+            readable += headers_of(path)
         except InputError as error:
             damaged[path] = str(error)
-        else:
-            readable.append(path)
-    return group_series(readable), damaged
+    return group_headers(readable), damaged
 
 
 def _drawings(

@@ -11,7 +11,7 @@ from oncoseg.config import plain
 from oncoseg.errors import InputError
 from oncoseg.fetch import Say
 from oncoseg.files import remove_partial, sha256, write_bytes, write_json
-from oncoseg.io.dicom import IMAGE_MODALITIES, group_series, headers_of
+from oncoseg.io.dicom import IMAGE_MODALITIES, group_headers, headers_of
 from oncoseg.io.dicom_grid import order_slices
 from oncoseg.io.dicom_header import Header
 
@@ -91,7 +91,7 @@ def repair_folder(source: Path, target: Path, say: Say = _logger.info) -> Repair
 def _reasons(files: Iterable[Path]) -> dict[Path, str]:
     """The files to leave out, and why."""
     reasons: dict[Path, str] = {}
-    readable = []
+    readable: list[Header] = []
     for path in files:
         try:
             headers = headers_of(path)
@@ -99,9 +99,8 @@ def _reasons(files: Iterable[Path]) -> dict[Path, str]:
             continue  # damaged: kept, so that checking names it
         if not headers:
             reasons[path] = "it is no DICOM object"
-        else:
-            readable.append(path)
-    for series in group_series(readable):
+        readable += headers
+    for series in group_headers(readable):
         if series.modality in IMAGE_MODALITIES:
             copies = _copies(series.headers)
             reasons |= copies
