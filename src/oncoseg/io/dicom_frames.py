@@ -66,7 +66,9 @@ def frames_of(header: Header) -> list[Header]:
             return [header]
         shared = (whole.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
         count = header.count("NumberOfFrames")
-        if count != len(groups) or count > MOST_FRAMES:
+        if count > MOST_FRAMES:
+            raise InputError(f"{header.path} has {count} frames; at most {MOST_FRAMES} are read.")
+        if count != len(groups):
             raise InputError(
                 f"{header.path} says that it has {count} frames and describes {len(groups)}. Export it again."
             )

@@ -54,9 +54,9 @@ def structured_report(
     """A report with one group of measurements for every lesion, ready to be saved.
 
     A group holds volume (mm3), long and short axis (mm), for CT the mean HU, and the site, with side and height in the
-    lung where the lesion has a location. It refers to its segment where a
-    segmentation is given and the ROI is one lesion; else the axes come with their lines on the slice, which the
-    template for segments (TID 1411) has no room for.
+    lung where the lesion has a location. It refers to its segment where a segmentation is given and the ROI is one
+    lesion; else the axes come with their lines on the slice, which the template for segments (TID 1411) has no room
+    for.
 
     Args:
         findings: none for a report that says that nothing was found.
