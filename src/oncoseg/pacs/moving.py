@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 
 from pynetdicom import build_context, evt
@@ -21,19 +20,6 @@ from oncoseg.pacs.peer import DimsePeer, Security
 from oncoseg.pacs.receiver import NO_SPACE, REFUSED, SUCCESS, StorageProvider
 
 
-@dataclass(frozen=True)
-class Here:
-    """Where objects are sent to.
-
-    Attributes:
-        port: that the archive knows our title by.
-        bind: address to listen on.
-    """
-
-    port: int
-    bind: str = "127.0.0.1"
-
-
 class MovingArchive(DimseArchive):
     """An archive by DIMSE that is asked by C-MOVE.
 
@@ -43,23 +29,23 @@ class MovingArchive(DimseArchive):
         peer: its title and address.
         security: with `tls` both directions are encrypted, and `certificate` is ours there too.
         title: our application entity title, which the archive must know with this machine and the port.
-        here: the port.
+        address: of ours that objects are sent to, and the port that the archive knows our title by.
 
     Raises:
         InputError: for TLS without a certificate of ours.
     """
 
-    def __init__(self, peer: DimsePeer, security: Security, title: str, here: Here) -> None:
+    def __init__(self, peer: DimsePeer, security: Security, title: str, address: tuple[str, int]) -> None:
         super().__init__(peer, security, title)
         if security.tls and security.certificate is None:
             raise InputError("--move with --tls needs our --certificate (and --key): the archive calls us too.")
-        self._security, self._here = security if security.tls else None, here
+        self._security, self._address = security if security.tls else None, address
 
     def fetch(self, wanted: Sequence[Instance], keep: Callable[[bytes], None]) -> None:
         """As `Archive.fetch`."""
         handed = _Handed(frozenset(instance.sop for instance in wanted), keep)
         provider = StorageProvider(self.title, handed, callers=(self.peer.aet,), security=self._security)
-        provider.start(self._here.bind, self._here.port)
+        provider.start(*self._address)
         try:
             with self.associated([build_context(MoveModel)]) as association:
                 in_parts(wanted, lambda part: self._move(association, part, handed), handed.errors)
@@ -74,7 +60,7 @@ class MovingArchive(DimseArchive):
                 require_success(status, "C-MOVE")
             except RefusedError as error:  # 0xA801 says it, and other archives say 0xC000 of it
                 raise RefusedError(
-                    f"{error}. The archive must know {self.title} by this machine's address and port {self._here.port}"
+                    f"{error}. The archive must know {self.title} by this machine's address and port {self._address[1]}"
                 ) from error
 
 

@@ -37,9 +37,9 @@ def open_archive(
 
         return WebArchive(peer, security)
     if move_to is not None:
-        from oncoseg.pacs.moving import Here, MovingArchive
+        from oncoseg.pacs.moving import MovingArchive
 
-        return MovingArchive(peer, security, title, Here(move_to[1], move_to[0]))
+        return MovingArchive(peer, security, title, move_to)
     from oncoseg.pacs.dimse import DimseArchive
 
     return DimseArchive(peer, security, title)
