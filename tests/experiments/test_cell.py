@@ -8,9 +8,10 @@ import torch
 from oncoseg.contracts import Entry
 from oncoseg.errors import InputError
 from oncoseg.experiments.cell import ChangedError, _status, run_cell
+from oncoseg.experiments.identity import weights_hash
 from oncoseg.experiments.matrix import HUMAN_READER
 from oncoseg.experiments.sides import chosen_entries
-from oncoseg.experiments.specs import DatasetSpec
+from oncoseg.experiments.specs import DatasetSpec, ModelSpec
 from oncoseg.experiments.store import MASKS, is_finished, read_cell
 from oncoseg.io.images import read_mask
 from oncoseg.weights.catalogue import digest_of
@@ -201,3 +202,8 @@ def test_weights_that_began_with_others_that_saw_the_data_set_are_flagged(tmp_pa
         found = _status(target, "lung1", "this one")
         assert found.status == expected
         assert ("began with lite-medsam" in found.source) == (expected == "suspected")
+
+
+def test_random_weights_begin_with_nothing():
+    assert weights_hash(ModelSpec("lite_medsam")) == digest_of("lite-medsam")
+    assert weights_hash(ModelSpec("lite_medsam", {"random_weights": True})) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +14,7 @@ import typer
 from oncoseg.cli.show import say
 
 if TYPE_CHECKING:
-    from oncoseg.contracts import Dataset, ModelInfo
+    from oncoseg.contracts import Dataset
     from oncoseg.experiments.splits import Split
     from oncoseg.training.loop import Progress
 
@@ -59,6 +59,8 @@ def train(
     from oncoseg.config import fill, parse_settings, plain
     from oncoseg.contracts import SelfTraining, Trainable
     from oncoseg.errors import InputError
+    from oncoseg.experiments.identity import weights_hash
+    from oncoseg.experiments.specs import ModelSpec
     from oncoseg.experiments.splits import Split, cases_of, training_fraction
     from oncoseg.training.delegated import train_model
     from oncoseg.training.loader import CasesOnDemand
@@ -98,23 +100,13 @@ def train(
                 config=config,
                 folder=out,
                 dataset=opened.fingerprint(),
-                start=_began(start, built.info, options),
+                start=weights_hash(ModelSpec(name, options, start)),
                 progress=progress,
                 ranks=ranks,
             )
     best = "" if result.best is None else f", best validation Dice {result.best:.3f}"
     tell(f"wrote {result.checkpoint} (step {result.chosen_step} of {result.steps}{best})")
     tell(f"use it: oncoseg predict {result.checkpoint} IMAGE --out mask.nii.gz")
-
-
-def _began(start: Path | None, info: ModelInfo, options: Mapping[str, Any]) -> str | None:
-    """SHA-256 of the weights that a training begins with; None when they are new."""
-    from oncoseg.fingerprint import weights_fingerprint
-    from oncoseg.weights.catalogue import digest_of
-
-    if start is not None:
-        return weights_fingerprint(start)
-    return None if info.weights is None or options.get("random_weights") else digest_of(info.weights)
 
 
 def _several(processes: int) -> None:

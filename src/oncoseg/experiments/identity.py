@@ -97,7 +97,7 @@ def folder_name(cell: Cell, key: str) -> str:
 
 
 def weights_hash(model: ModelSpec) -> str | None:
-    """Hex SHA-256 of the weights a model starts from; None when it has none.
+    """Hex SHA-256 of the weights a model starts from; None when it has none, or is asked for random ones.
 
     Raises:
         InputError: when the weights file is missing or empty.
@@ -105,7 +105,7 @@ def weights_hash(model: ModelSpec) -> str | None:
     if model.weights is not None:
         return weights_fingerprint(model.weights)
     identifier = model.info.weights
-    if identifier is None:
+    if identifier is None or model.options.get("random_weights"):
         return None
     from oncoseg.weights.catalogue import digest_of
 
