@@ -111,16 +111,18 @@ class _Log:
         self.step, self.steps, self.resumed_from = 0, 0, 0
         self.validation: float | None = None
         self.rate: float | None = None
-        self._begun = False
+        self._repeating = self._begun = False
 
     def __call__(self, told: FitStep) -> None:
         if told.message is not None:
             self.tell(Progress(self.step, self.steps, message=told.message))
             return
         if told.earlier:
-            # A kill may have come between the weights of this epoch and its line.
+            if not self._repeating:
+                # A kill may have come between the weights of an epoch and its line: all of them are written anew.
+                self._repeating = True
+                record.truncate(self.folder, told.step - 1)
             self.resumed_from = told.step
-            record.truncate(self.folder, told.step - 1)
         elif not self._begun:
             self._begun, self.resumed_from = True, told.step - 1
             record.truncate(self.folder, told.step - 1)
